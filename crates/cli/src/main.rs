@@ -1,0 +1,3 @@
+//! The `wharf` command.
+
+fn main() {}

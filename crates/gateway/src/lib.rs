@@ -1,0 +1,1 @@
+//! The MCP gateway service: many clients, many servers, sessions kept open

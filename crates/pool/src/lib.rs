@@ -1,0 +1,1 @@
+//! A pool of MCP sessions, each owned by one task

@@ -1,0 +1,1 @@
+//! Both halves of the MCP streamable HTTP transport, on hyper

@@ -1,0 +1,1 @@
+//! MCP servers to test against, and a client to test with
