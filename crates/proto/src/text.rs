@@ -1,0 +1,103 @@
+//! A string that shares the bytes it was read from.
+
+use std::{fmt, ops::Deref, str};
+
+use bytes::Bytes;
+
+/// UTF-8 text in shared bytes: cloning it, or cutting it out of a larger
+/// message, copies nothing.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Text(Bytes);
+
+// === impl Text ===
+
+impl Text {
+    /// A text that lives as long as the program.
+    #[must_use]
+    pub const fn from_static(text: &'static str) -> Self {
+        Self(Bytes::from_static(text.as_bytes()))
+    }
+
+    /// Checks that `bytes` are UTF-8 and takes them as they are.
+    ///
+    /// # Errors
+    ///
+    /// Where the bytes are not UTF-8; the error says at which byte.
+    pub fn from_utf8(bytes: Bytes) -> Result<Self, str::Utf8Error> {
+        str::from_utf8(&bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// The part of `whole` that `part` borrows from it.
+    ///
+    /// # Panics
+    ///
+    /// Where `part` does not lie in `whole`.
+    pub(crate) fn slice_of(whole: &Bytes, part: &str) -> Self {
+        Self(whole.slice_ref(part.as_bytes()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        // Checked again rather than assumed: without `unsafe` there is no
+        // other way, and the strings kept this way are short.
+        str::from_utf8(&self.0).expect("checked when it was made")
+    }
+
+    /// The bytes of the text.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        self.0
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(Bytes::from(text))
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(Bytes::copy_from_slice(text.as_bytes()))
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
