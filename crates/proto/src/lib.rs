@@ -11,6 +11,7 @@ pub mod method;
 pub mod mock;
 mod revision;
 pub mod server;
+pub mod sse;
 mod text;
 pub mod transport;
 

@@ -11,7 +11,7 @@ use std::{
     marker::PhantomData,
     pin::Pin,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
@@ -104,6 +104,7 @@ pub struct MockFeed(mpsc::UnboundedReceiver<Result<Message, EndReason>>);
 #[derive(Debug)]
 pub struct MockExchange {
     unsent: Option<(Request, mpsc::UnboundedSender<Heard>)>,
+    ended: Option<EndReason>,
     replies: Option<mpsc::UnboundedReceiver<Result<Message, CallError>>>,
 }
 
@@ -112,6 +113,7 @@ struct Marks {
     is_listened_to: AtomicBool,
     is_sessionless: AtomicBool,
     agreed: Mutex<Option<Revision>>,
+    ended: OnceLock<EndReason>,
 }
 
 // === impl MockConnect ===
@@ -262,8 +264,10 @@ impl MockPeer {
         let _ = self.feed.unbounded_send(Ok(message.into()));
     }
 
-    /// Ends the link. Calls under way do not hear of it from here.
+    /// Ends the link: the feed says why, and later calls are not sent. Calls
+    /// under way do not hear of it from here.
     pub fn end(&self, reason: EndReason) {
+        let _ = self.marks.ended.set(reason.clone());
         let _ = self.feed.unbounded_send(Err(reason));
     }
 
@@ -335,6 +339,7 @@ impl Link for MockLink {
     fn call(&self, request: Request) -> MockExchange {
         MockExchange {
             unsent: Some((request, self.heard.clone())),
+            ended: self.end_reason(),
             replies: None,
         }
     }
@@ -362,6 +367,10 @@ impl Link for MockLink {
         self.marks.is_listened_to.store(true, Ordering::Relaxed);
     }
 
+    fn end_reason(&self) -> Option<EndReason> {
+        self.marks.ended.get().cloned()
+    }
+
     fn has_session(&self) -> bool {
         !self.marks.is_sessionless.load(Ordering::Relaxed)
     }
@@ -379,6 +388,9 @@ impl Exchange for MockExchange {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, CallError>> {
         if let Some((request, upstream)) = self.unsent.take() {
+            if let Some(reason) = self.ended.take() {
+                return Poll::Ready(Err(CallError::not_sent(Fault::Ended(reason))));
+            }
             let (reply, replies) = mpsc::unbounded();
             if upstream
                 .unbounded_send(Heard::Call(MockCall { request, reply }))

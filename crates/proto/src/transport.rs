@@ -78,6 +78,12 @@ pub trait Link: Send + Sync + 'static {
     /// needs a stream of its own for it opens it now and not before.
     fn listen(&self) {}
 
+    /// Why the link has ended, as far as the transport knows: `None` while
+    /// calls can be made. Costs no more than an atomic load, and says so
+    /// before the [`Feed`] does, so that nobody is given a dead link between
+    /// a call that found it dead and the owner that hears of it.
+    fn end_reason(&self) -> Option<EndReason>;
+
     /// Whether the upstream keeps a session for this link. Where it keeps
     /// none, any number of callers may share it.
     fn has_session(&self) -> bool {
