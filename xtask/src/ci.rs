@@ -75,10 +75,7 @@ struct Cargo {
 
 impl Cargo {
     fn new(root: &Path, args: &[&str]) -> Self {
-        let this = Self {
-            command: workspace::cargo(root),
-            line: "cargo".to_owned(),
-        };
+        let this = Self { command: workspace::cargo(root), line: "cargo".to_owned() };
         this.args(args)
     }
 
@@ -192,14 +189,9 @@ mod tests {
     fn a_failed_step_is_written_down_and_named_in_the_error() {
         let mut steps = Steps::default();
         steps.step("the first", || Ok(())).unwrap();
-        let error = steps
-            .step("the second", || Err(anyhow!("why")))
-            .unwrap_err();
+        let error = steps.step("the second", || Err(anyhow!("why"))).unwrap_err();
         assert_eq!(format!("{error:#}"), "`the second` failed: why");
-        assert!(matches!(
-            steps.taken[..],
-            [(_, Outcome::Passed(_)), (_, Outcome::Failed(_))]
-        ));
+        assert!(matches!(steps.taken[..], [(_, Outcome::Passed(_)), (_, Outcome::Failed(_))]));
     }
 
     #[test]
@@ -207,13 +199,8 @@ mod tests {
         let root = workspace::root().unwrap();
         let mut steps = Steps::default();
         steps.cargo(Cargo::new(&root, &["--version"])).unwrap();
-        let error = steps
-            .cargo(Cargo::new(&root, &["no-such-command"]))
-            .unwrap_err();
-        assert!(
-            error.to_string().contains("cargo no-such-command"),
-            "{error}"
-        );
+        let error = steps.cargo(Cargo::new(&root, &["no-such-command"])).unwrap_err();
+        assert!(error.to_string().contains("cargo no-such-command"), "{error}");
     }
 
     #[test]
@@ -229,10 +216,7 @@ mod tests {
     fn a_command_is_shown_as_it_would_be_typed() {
         let cargo = Cargo::new(Path::new("."), &["doc"]).args(&["--no-deps"]);
         let cargo = cargo.env("RUSTDOCFLAGS", "-D warnings");
-        assert_eq!(
-            cargo.line,
-            "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps"
-        );
+        assert_eq!(cargo.line, "RUSTDOCFLAGS=\"-D warnings\" cargo doc --no-deps");
     }
 
     #[test]

@@ -70,14 +70,8 @@ mod tests {
 
     #[test]
     fn every_task_is_called_by_its_name() {
-        assert!(matches!(
-            Xtask::try_parse_from(["xtask", "ci"]).unwrap().task,
-            Task::Ci
-        ));
-        assert!(matches!(
-            Xtask::try_parse_from(["xtask", "tidy"]).unwrap().task,
-            Task::Tidy
-        ));
+        assert!(matches!(Xtask::try_parse_from(["xtask", "ci"]).unwrap().task, Task::Ci));
+        assert!(matches!(Xtask::try_parse_from(["xtask", "tidy"]).unwrap().task, Task::Tidy));
         assert!(Xtask::try_parse_from(["xtask"]).is_err());
     }
 }

@@ -40,10 +40,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         println!("{finding}");
     }
     if !findings.is_empty() {
-        bail!(
-            "the repository is not tidy: {} findings, listed above",
-            findings.len()
-        );
+        bail!("the repository is not tidy: {} findings, listed above", findings.len());
     }
     println!("the repository is tidy");
     Ok(())
@@ -70,19 +67,12 @@ fn findings(root: &Path) -> Result<Vec<Finding>> {
 impl Finding {
     /// A finding about a whole file.
     fn of_file(file: impl Into<PathBuf>, message: impl Into<String>) -> Self {
-        Self {
-            file: file.into(),
-            line: None,
-            message: message.into(),
-        }
+        Self { file: file.into(), line: None, message: message.into() }
     }
 
     /// A finding about a line, counted from 1.
     fn of_line(file: impl Into<PathBuf>, line: usize, message: impl Into<String>) -> Self {
-        Self {
-            line: Some(line),
-            ..Self::of_file(file, message)
-        }
+        Self { line: Some(line), ..Self::of_file(file, message) }
     }
 }
 

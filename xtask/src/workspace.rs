@@ -41,9 +41,7 @@ pub(crate) fn root() -> Result<PathBuf> {
     let xtask =
         env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     let root = Path::new(&xtask).parent();
-    Ok(root
-        .context("the folder of xtask has no parent")?
-        .to_owned())
+    Ok(root.context("the folder of xtask has no parent")?.to_owned())
 }
 
 /// A cargo command that runs in the root of the workspace.
@@ -84,14 +82,7 @@ pub(crate) fn members(root: &Path) -> Result<Vec<Member>> {
 /// When `cargo tree` fails.
 pub(crate) fn built_from(root: &Path, name: &str) -> Result<Vec<String>> {
     let tree = cargo(root)
-        .args([
-            "tree",
-            "--package",
-            name,
-            "--all-features",
-            "--edges",
-            "normal",
-        ])
+        .args(["tree", "--package", name, "--all-features", "--edges", "normal"])
         .args(["--prefix", "none", "--format", "{p}"])
         .output()
         .context("cargo tree did not start")?;
@@ -104,11 +95,8 @@ pub(crate) fn built_from(root: &Path, name: &str) -> Result<Vec<String>> {
 
 /// The first word of each line, each once, in alphabetical order.
 fn packages_of_tree(tree: &str) -> Vec<String> {
-    let mut names: Vec<_> = tree
-        .lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .map(str::to_owned)
-        .collect();
+    let mut names: Vec<_> =
+        tree.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect();
     names.sort_unstable();
     names.dedup();
     names
@@ -123,10 +111,7 @@ fn member(package: &Package, root: &Path) -> Result<Member> {
     Ok(Member {
         name: package.name.to_string(),
         folder: folder.to_owned(),
-        library: package
-            .targets
-            .iter()
-            .any(|target| target.is_kind(TargetKind::Lib)),
+        library: package.targets.iter().any(|target| target.is_kind(TargetKind::Lib)),
         dependencies: package
             .dependencies
             .iter()
@@ -161,20 +146,10 @@ mod tests {
     #[test]
     fn this_crate_is_found_with_what_it_depends_on() {
         let members = members(&root().unwrap()).unwrap();
-        let xtask = members
-            .iter()
-            .find(|member| member.name == "xtask")
-            .unwrap();
+        let xtask = members.iter().find(|member| member.name == "xtask").unwrap();
         assert_eq!(xtask.folder, Path::new("xtask"));
         assert!(!xtask.library);
-        let kind_of = |name| {
-            xtask
-                .dependencies
-                .iter()
-                .find(|to| to.name == name)
-                .unwrap()
-                .kind
-        };
+        let kind_of = |name| xtask.dependencies.iter().find(|to| to.name == name).unwrap().kind;
         assert_eq!(kind_of("anyhow"), DependencyKind::Normal);
         assert_eq!(kind_of("tempfile"), DependencyKind::Development);
     }

@@ -80,7 +80,5 @@ impl From<NotJson> for ParseError {
 }
 
 fn position(index: Option<usize>) -> String {
-    index
-        .map(|index| format!("message {index} of the batch: "))
-        .unwrap_or_default()
+    index.map(|index| format!("message {index} of the batch: ")).unwrap_or_default()
 }

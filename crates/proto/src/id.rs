@@ -126,11 +126,7 @@ impl SessionId {
     pub fn new(id: impl Into<Text>) -> Result<Self, UnfitSessionId> {
         let id = id.into();
         let fits = !id.is_empty() && id.bytes().all(|byte| (0x21..=0x7e).contains(&byte));
-        if fits {
-            Ok(Self(id))
-        } else {
-            Err(UnfitSessionId)
-        }
+        if fits { Ok(Self(id)) } else { Err(UnfitSessionId) }
     }
 
     /// The id itself: for the wire, never for a log.
@@ -214,14 +210,7 @@ mod tests {
 
     #[test]
     fn ids_come_back_as_they_were_written() {
-        for text in [
-            "1",
-            "-7",
-            "-0",
-            "\"1\"",
-            "\"\"",
-            "340282366920938463463374607431768211456",
-        ] {
+        for text in ["1", "-7", "-0", "\"1\"", "\"\"", "340282366920938463463374607431768211456"] {
             let id = id(text).expect("an id");
             assert_eq!(id.to_json().as_str(), text);
         }

@@ -160,20 +160,14 @@ impl Json {
     /// A member of a member, and so on.
     #[must_use]
     pub fn path(&self, names: &[&str]) -> Option<Self> {
-        names
-            .iter()
-            .try_fold(self.clone(), |json, name| json.field(name))
+        names.iter().try_fold(self.clone(), |json, name| json.field(name))
     }
 
     /// The members of this array: `None` where it is no array.
     #[must_use]
     pub fn items(&self) -> Option<Vec<Self>> {
         let raws: Vec<&RawValue> = self.read().ok()?;
-        Some(
-            raws.into_iter()
-                .map(|raw| Self::slice_of(&self.0, raw))
-                .collect(),
-        )
+        Some(raws.into_iter().map(|raw| Self::slice_of(&self.0, raw)).collect())
     }
 }
 
@@ -205,18 +199,14 @@ impl<'de> Deserialize<'de> for Json {
 }
 
 pub(crate) fn utf8(bytes: &Bytes) -> Result<&str, NotJson> {
-    str::from_utf8(bytes).map_err(|error| NotJson::NotUtf8 {
-        offset: error.valid_up_to(),
-    })
+    str::from_utf8(bytes).map_err(|error| NotJson::NotUtf8 { offset: error.valid_up_to() })
 }
 
 // === impl NotJson ===
 
 impl From<serde_json::Error> for NotJson {
     fn from(source: serde_json::Error) -> Self {
-        Self::Syntax {
-            source: Arc::new(source),
-        }
+        Self::Syntax { source: Arc::new(source) }
     }
 }
 
@@ -226,10 +216,7 @@ impl Splice {
     /// Begins to change `json`.
     #[must_use]
     pub fn of(json: &Json) -> Self {
-        Self {
-            text: json.0.clone(),
-            cuts: Vec::new(),
-        }
+        Self { text: json.0.clone(), cuts: Vec::new() }
     }
 
     /// Puts `with` in the place of `part`.
@@ -305,10 +292,7 @@ impl Splice {
 pub(crate) fn offset_of(whole: &Bytes, part: &[u8]) -> Range<usize> {
     let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
     let end = start.wrapping_add(part.len());
-    assert!(
-        start <= end && end <= whole.len(),
-        "a part must be cut out of the text it changes"
-    );
+    assert!(start <= end && end <= whole.len(), "a part must be cut out of the text it changes");
     start..end
 }
 
@@ -364,23 +348,16 @@ mod tests {
         let whole = json(r#"{ "b":1.0,  "a":{"x":[ ],"big":99999999999999999999}, "c":null}"#);
         let big = whole.path(&["a", "big"]).expect("is there");
         let changed = Splice::of(&whole).replace(&big, &Json::number(7)).finish();
-        assert_eq!(
-            changed.as_str(),
-            r#"{ "b":1.0,  "a":{"x":[ ],"big":7}, "c":null}"#
-        );
+        assert_eq!(changed.as_str(), r#"{ "b":1.0,  "a":{"x":[ ],"big":7}, "c":null}"#);
     }
 
     #[test]
     fn a_member_is_inserted_into_full_and_empty_objects() {
-        for (before, after) in [
-            ("{}", r#"{"k":1}"#),
-            ("{ }", r#"{"k":1 }"#),
-            (r#"{"a":2}"#, r#"{"k":1,"a":2}"#),
-        ] {
+        for (before, after) in
+            [("{}", r#"{"k":1}"#), ("{ }", r#"{"k":1 }"#), (r#"{"a":2}"#, r#"{"k":1,"a":2}"#)]
+        {
             let object = json(before);
-            let changed = Splice::of(&object)
-                .insert(&object, "k", &Json::number(1))
-                .finish();
+            let changed = Splice::of(&object).insert(&object, "k", &Json::number(1)).finish();
             assert_eq!(changed.as_str(), after);
         }
     }
@@ -389,13 +366,7 @@ mod tests {
     fn fields_are_found_by_their_unescaped_name() {
         let whole = json(r#"{"\u0061":1,"b":"\u0041"}"#);
         assert_eq!(whole.field("a").expect("is there").as_str(), "1");
-        assert_eq!(
-            whole
-                .field("b")
-                .and_then(|b| b.to_text())
-                .expect("is there"),
-            "A"
-        );
+        assert_eq!(whole.field("b").and_then(|b| b.to_text()).expect("is there"), "A");
         assert_eq!(whole.field("c"), None);
         assert_eq!(json("[1]").field("a"), None);
     }

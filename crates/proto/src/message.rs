@@ -171,13 +171,7 @@ impl Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Parameters may hold what nobody wants in a log.
-        write!(
-            f,
-            "Request({} {:?}, {} bytes)",
-            self.method,
-            self.id,
-            self.text.len()
-        )
+        write!(f, "Request({} {:?}, {} bytes)", self.method, self.id, self.text.len())
     }
 }
 
@@ -229,12 +223,7 @@ impl Notification {
 
 impl fmt::Debug for Notification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Notification({}, {} bytes)",
-            self.method,
-            self.text.len()
-        )
+        write!(f, "Notification({}, {} bytes)", self.method, self.text.len())
     }
 }
 
@@ -281,27 +270,14 @@ impl Response {
     /// The revision that an answer to `initialize` agrees on.
     #[must_use]
     pub fn agreed_revision(&self) -> Option<Revision> {
-        self.result()?
-            .field("protocolVersion")?
-            .to_text()?
-            .parse()
-            .ok()
+        self.result()?.field("protocolVersion")?.to_text()?.parse().ok()
     }
 }
 
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.result().is_some() {
-            "result"
-        } else {
-            "error"
-        };
-        write!(
-            f,
-            "Response({kind} of {:?}, {} bytes)",
-            self.id,
-            self.text.len()
-        )
+        let kind = if self.result().is_some() { "result" } else { "error" };
+        write!(f, "Response({kind} of {:?}, {} bytes)", self.id, self.text.len())
     }
 }
 

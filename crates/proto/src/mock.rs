@@ -30,11 +30,7 @@ use crate::{
 pub fn pair<T: ?Sized>() -> (MockConnect<T>, MockUpstream) {
     let (opened, openings) = mpsc::unbounded();
     let connects = Arc::new(AtomicU64::new(0));
-    let connect = MockConnect {
-        opened,
-        connects: Arc::clone(&connects),
-        target: PhantomData,
-    };
+    let connect = MockConnect { opened, connects: Arc::clone(&connects), target: PhantomData };
     (connect, MockUpstream { openings, connects })
 }
 
@@ -176,19 +172,11 @@ impl MockOpening {
         let (hear, heard) = mpsc::unbounded();
         let (feed, fed) = mpsc::unbounded();
         let marks = Arc::new(Marks::default());
-        let link = MockLink {
-            heard: hear,
-            marks: Arc::clone(&marks),
-        };
+        let link = MockLink { heard: hear, marks: Arc::clone(&marks) };
         // Whoever wanted the link may have given up: then the peer sees it
         // closed, as a real one would.
         let _ = self.verdict.send(Ok((link, MockFeed(fed))));
-        MockPeer {
-            heard,
-            feed,
-            passed_over: VecDeque::new(),
-            marks,
-        }
+        MockPeer { heard, feed, passed_over: VecDeque::new(), marks }
     }
 
     /// Refuses it.
@@ -249,10 +237,7 @@ impl MockPeer {
     /// Where the link is dropped first.
     pub async fn call(&mut self) -> MockCall {
         loop {
-            match next(&mut self.heard)
-                .await
-                .expect("a call comes before the link is dropped")
-            {
+            match next(&mut self.heard).await.expect("a call comes before the link is dropped") {
                 Heard::Call(call) => return call,
                 other => self.passed_over.push_back(other),
             }
@@ -285,11 +270,7 @@ impl MockPeer {
     /// The revision that was agreed on.
     #[must_use]
     pub fn agreed(&self) -> Option<Revision> {
-        *self
-            .marks
-            .agreed
-            .lock()
-            .expect("no one panics while holding it")
+        *self.marks.agreed.lock().expect("no one panics while holding it")
     }
 }
 
@@ -327,9 +308,7 @@ impl MockCall {
 
 impl MockLink {
     fn tell(&self, heard: Heard) -> Result<(), CallError> {
-        self.heard
-            .unbounded_send(heard)
-            .map_err(|_| broken(CallError::not_sent))
+        self.heard.unbounded_send(heard).map_err(|_| broken(CallError::not_sent))
     }
 }
 
@@ -356,11 +335,7 @@ impl Link for MockLink {
     }
 
     fn agree(&self, revision: Revision) {
-        *self
-            .marks
-            .agreed
-            .lock()
-            .expect("no one panics while holding it") = Some(revision);
+        *self.marks.agreed.lock().expect("no one panics while holding it") = Some(revision);
     }
 
     fn listen(&self) {
@@ -392,10 +367,7 @@ impl Exchange for MockExchange {
                 return Poll::Ready(Err(CallError::not_sent(Fault::Ended(reason))));
             }
             let (reply, replies) = mpsc::unbounded();
-            if upstream
-                .unbounded_send(Heard::Call(MockCall { request, reply }))
-                .is_err()
-            {
+            if upstream.unbounded_send(Heard::Call(MockCall { request, reply })).is_err() {
                 return Poll::Ready(Err(broken(CallError::not_sent)));
             }
             self.replies = Some(replies);
@@ -418,15 +390,11 @@ impl Feed for MockFeed {
 }
 
 fn unreachable_mock() -> CallError {
-    CallError::not_sent(Fault::Unreachable {
-        source: "the mock refuses".into(),
-    })
+    CallError::not_sent(Fault::Unreachable { source: "the mock refuses".into() })
 }
 
 fn broken(fate: fn(Fault) -> CallError) -> CallError {
-    fate(Fault::Broken {
-        source: "the mock hung up".into(),
-    })
+    fate(Fault::Broken { source: "the mock hung up".into() })
 }
 
 async fn next<T>(stream: &mut mpsc::UnboundedReceiver<T>) -> Option<T> {

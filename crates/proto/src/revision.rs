@@ -28,12 +28,8 @@ struct Known;
 
 impl Revision {
     /// All revisions, oldest first.
-    pub const ALL: [Self; 4] = [
-        Self::V2024_11_05,
-        Self::V2025_03_26,
-        Self::V2025_06_18,
-        Self::V2025_11_25,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::V2024_11_05, Self::V2025_03_26, Self::V2025_06_18, Self::V2025_11_25];
 
     /// The newest revision.
     pub const LATEST: Self = Self::V2025_11_25;
@@ -85,10 +81,7 @@ impl FromStr for Revision {
     type Err = UnknownRevision;
 
     fn from_str(name: &str) -> Result<Self, UnknownRevision> {
-        Self::ALL
-            .into_iter()
-            .find(|revision| revision.as_str() == name)
-            .ok_or(UnknownRevision)
+        Self::ALL.into_iter().find(|revision| revision.as_str() == name).ok_or(UnknownRevision)
     }
 }
 

@@ -119,19 +119,13 @@ impl<S> Opening<S> {
     /// Opens a session.
     #[must_use]
     pub fn accepted(response: Response, session: S) -> Self {
-        Self {
-            response,
-            session: Some(Arc::new(session)),
-        }
+        Self { response, session: Some(Arc::new(session)) }
     }
 
     /// Opens none.
     #[must_use]
     pub const fn refused(response: Response) -> Self {
-        Self {
-            response,
-            session: None,
-        }
+        Self { response, session: None }
     }
 }
 
@@ -158,11 +152,7 @@ impl Exchange for Reply {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Result<Message, Refusal>> {
         use std::task::{Poll, ready};
-        let response = match self
-            .0
-            .take()
-            .expect("an exchange is not polled after its answer")
-        {
+        let response = match self.0.take().expect("an exchange is not polled after its answer") {
             ReplyState::Ready(response) => response,
             ReplyState::Later(mut future) => match future.as_mut().poll(cx) {
                 Poll::Ready(response) => response,

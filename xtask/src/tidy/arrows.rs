@@ -28,23 +28,9 @@ const ALLOWED: &[(&str, Arrows)] = &[
     ("wharf-pool", To(&["wharf-proto"])),
     (
         "wharf-gateway",
-        To(&[
-            "wharf-proto",
-            "wharf-http",
-            "wharf-pool",
-            "wharf-streamable-http",
-            "wharf-sse",
-        ]),
+        To(&["wharf-proto", "wharf-http", "wharf-pool", "wharf-streamable-http", "wharf-sse"]),
     ),
-    (
-        "wharf-testkit",
-        To(&[
-            "wharf-proto",
-            "wharf-http",
-            "wharf-streamable-http",
-            "wharf-sse",
-        ]),
-    ),
+    ("wharf-testkit", To(&["wharf-proto", "wharf-http", "wharf-streamable-http", "wharf-sse"])),
     (
         "wharf",
         To(&[
@@ -60,21 +46,13 @@ const ALLOWED: &[(&str, Arrows)] = &[
     ("wharf-tests", Anywhere),
     (
         "xtask",
-        To(&[
-            "wharf-testkit",
-            "wharf-proto",
-            "wharf-http",
-            "wharf-streamable-http",
-            "wharf-sse",
-        ]),
+        To(&["wharf-testkit", "wharf-proto", "wharf-http", "wharf-streamable-http", "wharf-sse"]),
     ),
 ];
 
 /// What a crate must not be built from, however far down: the messages know no runtime, the pool knows no HTTP connection.
-const FORBIDDEN: &[(&str, &[&str])] = &[
-    ("wharf-proto", &["tokio", "hyper"]),
-    ("wharf-pool", &["hyper", "http-body"]),
-];
+const FORBIDDEN: &[(&str, &[&str])] =
+    &[("wharf-proto", &["tokio", "hyper"]), ("wharf-pool", &["hyper", "http-body"])];
 
 /// Finds dependencies among our crates that point where no arrow is allowed, and crates that the table does not know.
 pub(super) fn directions(members: &[Member]) -> Vec<Finding> {
@@ -84,10 +62,7 @@ pub(super) fn directions(members: &[Member]) -> Vec<Finding> {
         let Some((_, arrows)) = ALLOWED.iter().find(|(name, _)| *name == member.name) else {
             findings.push(Finding::of_file(
                 manifest,
-                format!(
-                    "{} is not in the table of allowed dependencies",
-                    member.name
-                ),
+                format!("{} is not in the table of allowed dependencies", member.name),
             ));
             continue;
         };
@@ -116,11 +91,7 @@ pub(super) fn reach(root: &Path, members: &[Member]) -> Result<Vec<Finding>> {
         let Some(member) = members.iter().find(|member| member.name == *name) else {
             continue;
         };
-        findings.extend(reached(
-            member,
-            forbidden,
-            &workspace::built_from(root, name)?,
-        ));
+        findings.extend(reached(member, forbidden, &workspace::built_from(root, name)?));
     }
     Ok(findings)
 }
@@ -140,9 +111,7 @@ fn is_allowed(from: &Member, arrows: Arrows, to: &Dependency) -> bool {
 }
 
 fn reached(member: &Member, forbidden: &[&str], built_from: &[String]) -> Vec<Finding> {
-    let found = forbidden
-        .iter()
-        .filter(|name| built_from.iter().any(|package| package == *name));
+    let found = forbidden.iter().filter(|name| built_from.iter().any(|package| package == *name));
     found
         .map(|name| {
             let message = format!(
@@ -159,12 +128,7 @@ mod tests {
     use super::*;
 
     fn member(name: &str, dependencies: Vec<Dependency>) -> Member {
-        Member {
-            name: name.to_owned(),
-            folder: name.into(),
-            library: true,
-            dependencies,
-        }
+        Member { name: name.to_owned(), folder: name.into(), library: true, dependencies }
     }
 
     fn on(name: &str, kind: DependencyKind, features: &[&str]) -> Dependency {
@@ -182,11 +146,7 @@ mod tests {
             members.push(member(&to.name, Vec::new()));
         }
         let findings = directions(&members);
-        assert_eq!(
-            findings.is_empty(),
-            allowed,
-            "{from} to {to:?}: {findings:?}"
-        );
+        assert_eq!(findings.is_empty(), allowed, "{from} to {to:?}: {findings:?}");
     }
 
     #[test]
@@ -206,11 +166,7 @@ mod tests {
         let in_tests = |name| on(name, DependencyKind::Development, &[]);
         check("wharf-gateway", &in_tests("wharf-testkit"), false);
         check("wharf-testkit", &in_tests("wharf-http"), true);
-        check(
-            "wharf-proto",
-            &on("wharf-http", DependencyKind::Build, &[]),
-            false,
-        );
+        check("wharf-proto", &on("wharf-http", DependencyKind::Build, &[]), false);
     }
 
     #[test]
@@ -224,11 +180,7 @@ mod tests {
     fn a_crate_outside_the_table_is_found() {
         let findings = directions(&[member("wharf-new", Vec::new())]);
         assert_eq!(findings.len(), 1);
-        assert!(
-            findings[0]
-                .message
-                .starts_with("wharf-new is not in the table")
-        );
+        assert!(findings[0].message.starts_with("wharf-new is not in the table"));
     }
 
     #[test]
@@ -243,11 +195,7 @@ mod tests {
         let packages = ["http", "tokio"].map(str::to_owned);
         let findings = reached(&proto, &["tokio", "hyper"], &packages);
         assert_eq!(findings.len(), 1);
-        assert!(
-            findings[0].message.contains("built from tokio"),
-            "{}",
-            findings[0]
-        );
+        assert!(findings[0].message.contains("built from tokio"), "{}", findings[0]);
         assert_eq!(reached(&proto, &["hyper"], &packages), []);
     }
 }

@@ -93,11 +93,7 @@ mod tests {
     #[test]
     fn a_library_with_a_front_page_passes() {
         let library = format!("{README_IS_CRATE_DOC}\n");
-        let files = [
-            ("Cargo.toml", MANIFEST),
-            ("README.md", "# One\n"),
-            ("src/lib.rs", &library),
-        ];
+        let files = [("Cargo.toml", MANIFEST), ("README.md", "# One\n"), ("src/lib.rs", &library)];
         assert_eq!(found(&files), Vec::<String>::new());
     }
 
@@ -115,9 +111,6 @@ mod tests {
         assert_eq!(not_inherited("[package]\nedition = \"2024\"\n").len(), 2);
         let elsewhere =
             "[package]\nedition.workspace = true\n[dependencies.one]\nworkspace = true\n";
-        assert_eq!(
-            not_inherited(elsewhere),
-            ["`[lints]` must say `workspace = true`"]
-        );
+        assert_eq!(not_inherited(elsewhere), ["`[lints]` must say `workspace = true`"]);
     }
 }

@@ -102,14 +102,8 @@ mod tests {
     #[test]
     fn a_body_is_counted_between_its_braces() {
         check_lengths("fn a() {}\n", &[("a", 0)]);
-        check_lengths(
-            "pub(crate) async fn a(\n    b: u8,\n) -> u8 {\n    b\n}\n",
-            &[("a", 1)],
-        );
-        check_lengths(
-            "fn a<T>()\nwhere\n    T: Fn(u8),\n{\n    b();\n    c();\n}\n",
-            &[("a", 2)],
-        );
+        check_lengths("pub(crate) async fn a(\n    b: u8,\n) -> u8 {\n    b\n}\n", &[("a", 1)]);
+        check_lengths("fn a<T>()\nwhere\n    T: Fn(u8),\n{\n    b();\n    c();\n}\n", &[("a", 2)]);
     }
 
     #[test]
@@ -124,10 +118,7 @@ mod tests {
             "trait A {\n    fn a(b: [u8; 4]);\n    fn c() {\n        d();\n    }\n}\n",
             &[("c", 1)],
         );
-        check_lengths(
-            "type A = fn (u8) -> u8;\nfn $name() {}\nlet often = 1;\n",
-            &[],
-        );
+        check_lengths("type A = fn (u8) -> u8;\nfn $name() {}\nlet often = 1;\n", &[]);
     }
 
     #[test]
@@ -147,10 +138,7 @@ mod tests {
         assert_eq!(check(&source("src/a.rs", MOST_LINES)), []);
         let found = check(&source("src/a.rs", MOST_LINES + 1));
         let message = "src/a.rs:3: the body of `a` has 61 lines; a function has at most 60";
-        assert_eq!(
-            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [message]
-        );
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), [message]);
     }
 
     #[test]

@@ -23,8 +23,7 @@ pub(super) fn code_only(text: &str) -> String {
 
 /// How many bytes at the beginning of `rest` are a word.
 fn word(rest: &str) -> usize {
-    rest.find(|it: char| !it.is_alphanumeric() && it != '_')
-        .unwrap_or(rest.len())
+    rest.find(|it: char| !it.is_alphanumeric() && it != '_').unwrap_or(rest.len())
 }
 
 /// How many bytes at the beginning of `rest` are a string, a character or a comment.
@@ -95,10 +94,7 @@ fn raw_string(rest: &str) -> usize {
     }) else {
         return 0;
     };
-    let hashes = rest[prefix.len()..]
-        .bytes()
-        .take_while(|&it| it == b'#')
-        .count();
+    let hashes = rest[prefix.len()..].bytes().take_while(|&it| it == b'#').count();
     let open = prefix.len() + hashes + 1;
     let close = format!("\"{}", "#".repeat(hashes));
     let end = rest[open..].find(&close);
@@ -114,11 +110,7 @@ mod tests {
         let left = code_only(text);
         let squeezed = left.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(squeezed, code, "{text}");
-        assert_eq!(
-            left.matches('\n').count(),
-            text.matches('\n').count(),
-            "{text}"
-        );
+        assert_eq!(left.matches('\n').count(), text.matches('\n').count(), "{text}");
     }
 
     #[test]
@@ -148,10 +140,7 @@ mod tests {
 
     #[test]
     fn characters_are_hidden_and_lifetimes_are_not() {
-        check(
-            r"a('{', '\'', '\\', '\u{7b}', b'}', 'é') b",
-            "a( , , , , b , ) b",
-        );
+        check(r"a('{', '\'', '\\', '\u{7b}', b'}', 'é') b", "a( , , , , b , ) b");
         check("fn a<'a, 'b>(c: &'a str) {}", "fn a<'a, 'b>(c: &'a str) {}");
         check("'a: loop {}", "'a: loop {}");
     }

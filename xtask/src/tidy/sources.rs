@@ -63,10 +63,7 @@ fn is_ours(folder: &Path) -> bool {
 }
 
 fn is_source(file: &Path) -> bool {
-    ["rs", "md", "toml"]
-        .map(OsStr::new)
-        .map(Some)
-        .contains(&file.extension())
+    ["rs", "md", "toml"].map(OsStr::new).map(Some).contains(&file.extension())
 }
 
 fn white_space(source: &Source) -> Vec<Finding> {

@@ -49,11 +49,8 @@ impl Notification {
     /// Writes `notifications/cancelled` for a request.
     #[must_use]
     pub fn cancelled(id: &RequestId, reason: &str) -> Self {
-        let params = format!(
-            r#"{{"requestId":{},"reason":{}}}"#,
-            id.to_json(),
-            Json::string(reason)
-        );
+        let params =
+            format!(r#"{{"requestId":{},"reason":{}}}"#, id.to_json(), Json::string(reason));
         Self::new(crate::method::CANCELLED, Some(&Json::trusted(params)))
     }
 }
@@ -98,12 +95,7 @@ impl Response {
             Outcome::Result(_) => Outcome::Result(value),
             Outcome::Error(_) => Outcome::Error(value),
         };
-        Self {
-            text,
-            id: Some(id.clone()),
-            id_at: Some(new_id_at),
-            outcome,
-        }
+        Self { text, id: Some(id.clone()), id_at: Some(new_id_at), outcome }
     }
 
     fn written(id: Option<&RequestId>, name: &str, value: &Json) -> Self {
@@ -126,20 +118,13 @@ impl ErrorObject {
     /// An error without data.
     #[must_use]
     pub fn new(code: i64, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            data: None,
-        }
+        Self { code, message: message.into(), data: None }
     }
 
     /// The error with data for a program.
     #[must_use]
     pub fn with_data(self, data: Json) -> Self {
-        Self {
-            data: Some(data),
-            ..self
-        }
+        Self { data: Some(data), ..self }
     }
 
     /// The error's JSON text.

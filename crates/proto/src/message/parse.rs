@@ -18,11 +18,7 @@ impl Body {
         }
         let items = Json::parse(bytes)?.items().expect("an array has items");
         if items.is_empty() {
-            return Err(ParseError::NotJsonRpc {
-                index: None,
-                id: None,
-                flaw: Flaw::EmptyBatch,
-            });
+            return Err(ParseError::NotJsonRpc { index: None, id: None, flaw: Flaw::EmptyBatch });
         }
         let messages = items.into_iter().enumerate().map(|(index, item)| {
             Message::parse(item.into_bytes()).map_err(|error| error.at(index))
@@ -56,11 +52,7 @@ fn classify(text: &Bytes, members: &Members<'_>) -> Result<Message, Flaw> {
         return Err(Flaw::Version);
     }
     let slice = |raw| Json::slice_of(text, raw);
-    match (
-        &members.method,
-        members.result.map(slice),
-        members.error.map(slice),
-    ) {
+    match (&members.method, members.result.map(slice), members.error.map(slice)) {
         (Some(method), None, None) => call(text, members, named(text, method)),
         (None, Some(result), None) => answer(text, members, Outcome::Result(result)),
         (None, None, Some(error)) => answer(text, members, Outcome::Error(error)),
@@ -73,66 +65,35 @@ fn call(text: &Bytes, members: &Members<'_>, method: Text) -> Result<Message, Fl
     let params = members.params.map(|raw| Json::slice_of(text, raw));
     // `null` is not allowed, but some clients mean "none" by it.
     let params = params.filter(|params| params.as_str() != "null");
-    if !params
-        .as_ref()
-        .is_none_or(|params| matches!(params.as_bytes()[0], b'{' | b'['))
-    {
+    if !params.as_ref().is_none_or(|params| matches!(params.as_bytes()[0], b'{' | b'[')) {
         return Err(Flaw::Params);
     }
     let text = text.clone();
     let Some(id) = members.id.map(|raw| Json::slice_of(&text, raw)) else {
-        return Ok(Notification {
-            text,
-            method,
-            params,
-        }
-        .into());
+        return Ok(Notification { text, method, params }.into());
     };
     let id_at = json::offset_of(&text, id.as_bytes());
     let id = RequestId::from_json(&id).ok_or(Flaw::Id)?;
-    Ok(Request {
-        text,
-        id,
-        id_at,
-        method,
-        params,
-    }
-    .into())
+    Ok(Request { text, id, id_at, method, params }.into())
 }
 
 fn answer(text: &Bytes, members: &Members<'_>, outcome: Outcome) -> Result<Message, Flaw> {
     let text = text.clone();
     let raw = members.id.map(|raw| Json::slice_of(&text, raw));
-    let id_at = raw
-        .as_ref()
-        .map(|raw| json::offset_of(&text, raw.as_bytes()));
+    let id_at = raw.as_ref().map(|raw| json::offset_of(&text, raw.as_bytes()));
     let id = match (&raw, &outcome) {
         // An error may say that it could not read the id it answers.
         (None, Outcome::Error(_)) => None,
         (Some(raw), Outcome::Error(_)) if raw.as_str() == "null" => None,
-        (raw, _) => Some(
-            raw.as_ref()
-                .and_then(RequestId::from_json)
-                .ok_or(Flaw::Id)?,
-        ),
+        (raw, _) => Some(raw.as_ref().and_then(RequestId::from_json).ok_or(Flaw::Id)?),
     };
-    Ok(Response {
-        text,
-        id,
-        id_at,
-        outcome,
-    }
-    .into())
+    Ok(Response { text, id, id_at, outcome }.into())
 }
 
 /// The method as a slice of the text, unless it was written with escapes.
 fn named(text: &Bytes, method: &str) -> Text {
     let lies_in_text = text.as_ptr_range().contains(&method.as_ptr());
-    if lies_in_text {
-        Text::slice_of(text, method)
-    } else {
-        method.into()
-    }
+    if lies_in_text { Text::slice_of(text, method) } else { method.into() }
 }
 
 /// Tells text that is no JSON from JSON of another shape.
@@ -150,11 +111,7 @@ fn misfit(text: &Bytes, error: &serde_json::Error) -> ParseError {
 impl ParseError {
     fn at(self, index: usize) -> Self {
         match self {
-            Self::NotJsonRpc { id, flaw, .. } => Self::NotJsonRpc {
-                index: Some(index),
-                id,
-                flaw,
-            },
+            Self::NotJsonRpc { id, flaw, .. } => Self::NotJsonRpc { index: Some(index), id, flaw },
             not_json @ Self::NotJson { .. } => not_json,
         }
     }

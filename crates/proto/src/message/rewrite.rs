@@ -18,18 +18,12 @@ pub struct Rewrite<'a> {
 impl<'a> Rewrite<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
         let splice = Splice::of(&Json::trusted(request.text.clone()));
-        Self {
-            request,
-            splice,
-            id: None,
-        }
+        Self { request, splice, id: None }
     }
 
     /// Gives the request another id.
     pub fn id(mut self, id: RequestId) -> Self {
-        self.splice = self
-            .splice
-            .cut(self.request.id_at.clone(), id.to_json().into_bytes());
+        self.splice = self.splice.cut(self.request.id_at.clone(), id.to_json().into_bytes());
         self.id = Some(id);
         self
     }
@@ -61,25 +55,12 @@ impl<'a> Rewrite<'a> {
     pub fn finish(self) -> Request {
         let old = self.request;
         let mut id_at = old.id_at.clone();
-        let mut params_at = old
-            .params
-            .as_ref()
-            .map_or(0..0, |params| offset_of(&old.text, params.as_bytes()));
-        let text = self
-            .splice
-            .finish_and_map(&mut [&mut id_at, &mut params_at]);
-        let params = old
-            .params
-            .is_some()
-            .then(|| Json::trusted(text.slice(params_at)));
+        let mut params_at =
+            old.params.as_ref().map_or(0..0, |params| offset_of(&old.text, params.as_bytes()));
+        let text = self.splice.finish_and_map(&mut [&mut id_at, &mut params_at]);
+        let params = old.params.is_some().then(|| Json::trusted(text.slice(params_at)));
         let id = self.id.unwrap_or_else(|| old.id.clone());
-        Request {
-            text,
-            id,
-            id_at,
-            method: old.method.clone(),
-            params,
-        }
+        Request { text, id, id_at, method: old.method.clone(), params }
     }
 }
 
@@ -94,22 +75,11 @@ impl Notification {
     /// Where it was not.
     #[must_use]
     pub fn replace(&self, part: &Json, with: &Json) -> Self {
-        let mut params_at = self
-            .params
-            .as_ref()
-            .map_or(0..0, |params| offset_of(&self.text, params.as_bytes()));
+        let mut params_at =
+            self.params.as_ref().map_or(0..0, |params| offset_of(&self.text, params.as_bytes()));
         let whole = Json::trusted(self.text.clone());
-        let text = Splice::of(&whole)
-            .replace(part, with)
-            .finish_and_map(&mut [&mut params_at]);
-        let params = self
-            .params
-            .is_some()
-            .then(|| Json::trusted(text.slice(params_at)));
-        Self {
-            text,
-            method: self.method.clone(),
-            params,
-        }
+        let text = Splice::of(&whole).replace(part, with).finish_and_map(&mut [&mut params_at]);
+        let params = self.params.is_some().then(|| Json::trusted(text.slice(params_at)));
+        Self { text, method: self.method.clone(), params }
     }
 }

@@ -43,20 +43,13 @@ fn another_id_and_token_change_nothing_else() {
     );
     let (token, part) = old.progress_token().expect("has one");
     assert_eq!(token.to_json().as_str(), "\"p\"");
-    let new = old
-        .rewrite()
-        .replace(&part, &Json::number(4711))
-        .id(RequestId::from(4711))
-        .finish();
+    let new = old.rewrite().replace(&part, &Json::number(4711)).id(RequestId::from(4711)).finish();
     assert_eq!(
         new.text(),
         r#"{"params":{"_meta":{"progressToken":4711,"v":[ ]},"n":18446744073709551616},"id":4711,"x":null,"method":"tools/call","jsonrpc":"2.0"}"#
     );
     assert_eq!(new.id(), &RequestId::from(4711));
-    assert_eq!(
-        new.param("n").expect("is there").as_str(),
-        "18446744073709551616"
-    );
+    assert_eq!(new.param("n").expect("is there").as_str(), "18446744073709551616");
     let back = new
         .rewrite()
         .id(RequestId::from("1"))
@@ -68,10 +61,7 @@ fn another_id_and_token_change_nothing_else() {
 fn a_member_can_be_inserted_into_the_parameters() {
     let old = request(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{}}"#);
     let params = old.params().expect("has some").clone();
-    let new = old
-        .rewrite()
-        .insert(&params, "_meta", &Json::empty_object())
-        .finish();
+    let new = old.rewrite().insert(&params, "_meta", &Json::empty_object()).finish();
     assert_eq!(new.params().expect("has some").as_str(), r#"{"_meta":{}}"#);
 }
 
@@ -79,14 +69,8 @@ fn a_member_can_be_inserted_into_the_parameters() {
 fn a_response_goes_back_under_the_id_of_its_request() {
     let given = response(r#"{"result":{"id":7,"x":[ ]},"id":7,"jsonrpc":"2.0","more":1}"#);
     let back = given.with_id(&RequestId::from("7"));
-    assert_eq!(
-        back.text(),
-        r#"{"result":{"id":7,"x":[ ]},"id":"7","jsonrpc":"2.0","more":1}"#
-    );
-    assert_eq!(
-        back.result().expect("is one").as_str(),
-        r#"{"id":7,"x":[ ]}"#
-    );
+    assert_eq!(back.text(), r#"{"result":{"id":7,"x":[ ]},"id":"7","jsonrpc":"2.0","more":1}"#);
+    assert_eq!(back.result().expect("is one").as_str(), r#"{"id":7,"x":[ ]}"#);
 }
 
 #[test]
@@ -95,65 +79,38 @@ fn an_error_without_an_id_gets_the_one_it_is_sent_back_under() {
     assert_eq!(given.id(), None);
     assert_eq!(given.error_code(), Some(code::PARSE_ERROR));
     let back = given.with_id(&RequestId::from(3));
-    assert_eq!(
-        back.text(),
-        r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32700,"message":"m"}}"#
-    );
+    assert_eq!(back.text(), r#"{"jsonrpc":"2.0","id":3,"error":{"code":-32700,"message":"m"}}"#);
     let null = response(r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}"#);
     assert_eq!(null.id(), None);
-    assert_eq!(
-        null.with_id(&RequestId::from(3)).id(),
-        Some(&RequestId::from(3))
-    );
+    assert_eq!(null.with_id(&RequestId::from(3)).id(), Some(&RequestId::from(3)));
 }
 
 #[test]
 fn a_null_result_is_a_result() {
     assert_eq!(
-        response(r#"{"jsonrpc":"2.0","id":1,"result":null}"#)
-            .result()
-            .map(Json::as_str),
+        response(r#"{"jsonrpc":"2.0","id":1,"result":null}"#).result().map(Json::as_str),
         Some("null")
     );
 }
 
 #[test]
 fn null_parameters_are_none_and_other_scalars_are_refused() {
-    assert!(
-        request(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":null}"#)
-            .params()
-            .is_none()
-    );
-    assert_eq!(
-        flaw(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":7}"#),
-        Flaw::Params
-    );
+    assert!(request(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":null}"#).params().is_none());
+    assert_eq!(flaw(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":7}"#), Flaw::Params);
 }
 
 #[test]
 fn each_flaw_is_told_by_name() {
     assert_eq!(flaw(r#"{"id":1,"method":"m"}"#), Flaw::Version);
-    assert_eq!(
-        flaw(r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#),
-        Flaw::Version
-    );
-    assert_eq!(
-        flaw(r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#),
-        Flaw::Id
-    );
+    assert_eq!(flaw(r#"{"jsonrpc":"1.0","id":1,"method":"m"}"#), Flaw::Version);
+    assert_eq!(flaw(r#"{"jsonrpc":"2.0","id":null,"method":"m"}"#), Flaw::Id);
     assert_eq!(flaw(r#"{"jsonrpc":"2.0","id":1.5,"method":"m"}"#), Flaw::Id);
     assert_eq!(flaw(r#"{"jsonrpc":"2.0","result":{}}"#), Flaw::Id);
     assert_eq!(flaw(r#"{"jsonrpc":"2.0","id":1}"#), Flaw::Nothing);
-    assert_eq!(
-        flaw(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#),
-        Flaw::Ambiguous
-    );
+    assert_eq!(flaw(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#), Flaw::Ambiguous);
     assert_eq!(flaw("[]"), Flaw::EmptyBatch);
     assert!(matches!(flaw("7"), Flaw::Shape(_)));
-    assert!(matches!(
-        flaw(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#),
-        Flaw::Shape(_)
-    ));
+    assert!(matches!(flaw(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#), Flaw::Shape(_)));
 }
 
 #[test]
@@ -166,10 +123,7 @@ fn a_broken_body_says_where_and_keeps_the_id_it_could_read() {
     assert_eq!(error.code(), code::INVALID_REQUEST);
     let error = Body::parse(r#"[{"jsonrpc":"2.0","method":"m"},{"jsonrpc":"2.0","id":4}]"#)
         .expect_err("is broken");
-    assert!(
-        error.to_string().starts_with("message 1 of the batch"),
-        "{error}"
-    );
+    assert!(error.to_string().starts_with("message 1 of the batch"), "{error}");
     assert_eq!(error.id(), Some(&RequestId::from(4)));
 }
 
@@ -182,11 +136,7 @@ fn a_batch_gives_its_messages_in_order() {
     };
     assert!(matches!(
         &messages[..],
-        [
-            Message::Request(_),
-            Message::Notification(_),
-            Message::Response(_)
-        ]
+        [Message::Request(_), Message::Notification(_), Message::Response(_)]
     ));
 }
 
@@ -226,10 +176,8 @@ fn any_json() -> impl Strategy<Value = String> {
             prop::collection::vec(inner.clone(), 0..4)
                 .prop_map(|items| format!("[ {}]", items.join(" ,"))),
             prop::collection::vec(("[a-d]", inner), 0..4).prop_map(|members| {
-                let members: Vec<_> = members
-                    .iter()
-                    .map(|(name, value)| format!("\"{name}\" : {value}"))
-                    .collect();
+                let members: Vec<_> =
+                    members.iter().map(|(name, value)| format!("\"{name}\" : {value}")).collect();
                 format!("{{{}}}", members.join(",\n"))
             }),
         ]

@@ -251,11 +251,7 @@ impl Decoder {
         };
         // Whether an LF follows is seen when it comes: waiting for it would
         // hold back the event.
-        self.position = if self.chunk[0] == b'\r' {
-            Position::AfterCr
-        } else {
-            Position::Line
-        };
+        self.position = if self.chunk[0] == b'\r' { Position::AfterCr } else { Position::Line };
         self.chunk.advance(1);
         line
     }
@@ -344,25 +340,14 @@ impl Block {
 
     /// The event that the block is, if it is one.
     fn into_event(self) -> Option<Event> {
-        let Self {
-            name,
-            data,
-            id,
-            retry,
-            size: _,
-        } = self;
+        let Self { name, data, id, retry, size: _ } = self;
         let data = match data {
             DataLines::None if id.is_none() && retry.is_none() => return None,
             DataLines::None => Bytes::new(),
             DataLines::One(line) => line,
             DataLines::Joined(lines) => lines.freeze(),
         };
-        Some(Event {
-            name,
-            data,
-            id,
-            retry,
-        })
+        Some(Event { name, data, id, retry })
     }
 }
 

@@ -19,11 +19,8 @@ use super::{Event, Line, MESSAGE};
 pub fn encode(event: &Event, out: &mut BytesMut) {
     // Enough for any event with one line of data.
     const FIELDS: usize = "event: \nid: \nretry: 18446744073709551615\ndata: \n\n".len();
-    let lines = [&event.name, &event.id]
-        .into_iter()
-        .flatten()
-        .map(|line| line.len())
-        .sum::<usize>();
+    let lines =
+        [&event.name, &event.id].into_iter().flatten().map(|line| line.len()).sum::<usize>();
     out.reserve(FIELDS + lines + event.data.len());
 
     if let Some(name) = &event.name {
@@ -85,11 +82,7 @@ fn field(name: &str, value: &[u8], out: &mut BytesMut) {
 fn each_line(mut text: &[u8], mut line: impl FnMut(&[u8])) {
     while let Some(end) = memchr2(b'\r', b'\n', text) {
         line(&text[..end]);
-        let length = if text[end..].starts_with(b"\r\n") {
-            2
-        } else {
-            1
-        };
+        let length = if text[end..].starts_with(b"\r\n") { 2 } else { 1 };
         text = &text[end + length..];
     }
     line(text);

@@ -90,11 +90,7 @@ impl Line {
     /// [`UnfitLine`] when it contains CR, LF or NUL.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self, UnfitLine> {
         let text = text.into();
-        if is_valid(text.as_bytes()) {
-            Ok(Self(text))
-        } else {
-            Err(UnfitLine)
-        }
+        if is_valid(text.as_bytes()) { Ok(Self(text)) } else { Err(UnfitLine) }
     }
 
     /// The same for a text in the source code.
@@ -105,10 +101,7 @@ impl Line {
     /// error.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        assert!(
-            is_valid(text.as_bytes()),
-            "an event's name or id contains a line break or a NUL"
-        );
+        assert!(is_valid(text.as_bytes()), "an event's name or id contains a line break or a NUL");
         Self(Cow::Borrowed(text))
     }
 

@@ -41,18 +41,9 @@ fn decode_chunks(limit: usize, chunks: impl IntoIterator<Item = Bytes>) -> Seen 
             }
         }
         // The two bytes are those that may become a byte order mark.
-        assert!(
-            decoder.held() <= limit.max(2),
-            "holds {} of {limit} bytes",
-            decoder.held()
-        );
+        assert!(decoder.held() <= limit.max(2), "holds {} of {limit} bytes", decoder.held());
     }
-    Seen {
-        events,
-        error,
-        is_mid_event: decoder.is_mid_event(),
-        last_event_id: last_id(&decoder),
-    }
+    Seen { events, error, is_mid_event: decoder.is_mid_event(), last_event_id: last_id(&decoder) }
 }
 
 fn decode(stream: impl AsRef<[u8]>) -> Seen {
@@ -68,10 +59,7 @@ fn events(stream: impl AsRef<[u8]>) -> Vec<Event> {
 
 /// The data of the events of a stream without errors.
 fn data(stream: impl AsRef<[u8]>) -> Vec<String> {
-    events(stream)
-        .into_iter()
-        .map(|event| String::from_utf8(event.data.into()).unwrap())
-        .collect()
+    events(stream).into_iter().map(|event| String::from_utf8(event.data.into()).unwrap()).collect()
 }
 
 fn line(text: &'static str) -> Option<Line> {

@@ -125,19 +125,13 @@ impl CallError {
     /// A call whose request did not get to the upstream.
     #[must_use]
     pub const fn not_sent(fault: Fault) -> Self {
-        Self {
-            fate: Fate::NotSent,
-            fault,
-        }
+        Self { fate: Fate::NotSent, fault }
     }
 
     /// A call whose request may have got there.
     #[must_use]
     pub const fn may_have_run(fault: Fault) -> Self {
-        Self {
-            fate: Fate::MayHaveRun,
-            fault,
-        }
+        Self { fate: Fate::MayHaveRun, fault }
     }
 }
 

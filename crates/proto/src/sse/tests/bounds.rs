@@ -11,10 +11,7 @@ fn an_event_may_be_as_large_as_the_limit_and_no_larger() {
     let size = "event: x".len() + "data: 1".len() * 2 + "other: y".len();
     let decode = |limit| decode_chunks(limit, [Bytes::from(stream.repeat(2))]);
     assert_eq!(decode(size).events.len(), 2);
-    assert_eq!(
-        decode(size - 1).error,
-        Some(DecodeError::TooLarge { limit: size - 1 })
-    );
+    assert_eq!(decode(size - 1).error, Some(DecodeError::TooLarge { limit: size - 1 }));
     assert!(decode(size - 1).events.is_empty());
 }
 
@@ -24,10 +21,7 @@ fn a_line_that_does_not_end_fails_as_soon_as_it_is_too_long() {
     decoder.feed("data: 6789".into());
     assert_eq!(decoder.next_event(), Ok(None));
     decoder.feed("x".into());
-    assert_eq!(
-        decoder.next_event(),
-        Err(DecodeError::TooLarge { limit: 10 })
-    );
+    assert_eq!(decoder.next_event(), Err(DecodeError::TooLarge { limit: 10 }));
 }
 
 #[test]
@@ -49,10 +43,7 @@ fn after_an_error_nothing_else_comes() {
     decoder.feed("data: 67890\n\ndata: a\n\n".into());
     decoder.feed("data: b\n\n".into());
     for _ in 0..3 {
-        assert_eq!(
-            decoder.next_event(),
-            Err(DecodeError::TooLarge { limit: 10 })
-        );
+        assert_eq!(decoder.next_event(), Err(DecodeError::TooLarge { limit: 10 }));
         decoder.feed("\n\ndata: c\n\n".into());
     }
     assert_eq!(decoder.held(), 0);
@@ -61,16 +52,7 @@ fn after_an_error_nothing_else_comes() {
 #[test]
 fn chunks_that_are_fed_ahead_are_read_in_order() {
     let mut decoder = Decoder::new(100);
-    for chunk in [
-        "",
-        "data: 1\n",
-        "\n",
-        "da",
-        "",
-        "ta: 2\n\ndata: ",
-        "3\n\n",
-        "",
-    ] {
+    for chunk in ["", "data: 1\n", "\n", "da", "", "ta: 2\n\ndata: ", "3\n\n", ""] {
         decoder.feed(chunk.into());
     }
     let mut data = Vec::new();
@@ -91,10 +73,7 @@ fn data_on_one_line_in_one_chunk_is_not_copied() {
     let event = decoder.next_event().unwrap().unwrap();
     assert_eq!(event.data, "{\"a\":1}");
     assert_eq!(event.data.as_ptr(), chunk[21..].as_ptr());
-    assert_eq!(
-        decoder.next_event().unwrap().unwrap().data.as_ptr(),
-        chunk[36..].as_ptr()
-    );
+    assert_eq!(decoder.next_event().unwrap().unwrap().data.as_ptr(), chunk[36..].as_ptr());
 }
 
 #[test]

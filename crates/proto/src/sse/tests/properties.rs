@@ -32,10 +32,7 @@ fn cut(stream: &[u8], places: &[usize]) -> Vec<Bytes> {
     let stream = Bytes::copy_from_slice(stream);
     let ends = places.iter().copied().chain([stream.len()]);
     let starts = [0].into_iter().chain(places.iter().copied());
-    starts
-        .zip(ends)
-        .map(|(start, end)| stream.slice(start..end))
-        .collect()
+    starts.zip(ends).map(|(start, end)| stream.slice(start..end)).collect()
 }
 
 fn whole(limit: usize, stream: &[u8]) -> Seen {
@@ -118,17 +115,9 @@ fn soup() -> impl Strategy<Value = String> {
 
 /// A stream of lines that are mostly fields, so that most blocks are events.
 fn stream() -> impl Strategy<Value = String> {
-    let field = select(
-        &[
-            "data", "data", "data", "event", "id", "retry", "", "other", "Data",
-        ][..],
-    );
+    let field = select(&["data", "data", "data", "event", "id", "retry", "", "other", "Data"][..]);
     let colon = select(&["", ":", ": ", ": ", ":  "][..]);
-    let value = prop_oneof![
-        "[0-9]{0,4}",
-        "[a-z:{} \0é€]{0,12}",
-        Just("message".to_owned())
-    ];
+    let value = prop_oneof!["[0-9]{0,4}", "[a-z:{} \0é€]{0,12}", Just("message".to_owned())];
     let end = select(&["\n", "\r", "\r\n"][..]);
     let blank = select(&["", "", "\n", "\r", "\r\n"][..]);
     let line = (field, colon, value, end, blank)
@@ -148,23 +137,12 @@ fn random_cuts(stream: &[u8], cuts: &[Index]) -> Vec<Bytes> {
 fn assert_as_reference(stream: &str, seen: &Seen) {
     let expected = interpret(stream);
     let last_id = |id: &str| Some(id.to_owned()).filter(|id| !id.is_empty());
-    assert_eq!(
-        seen.last_event_id,
-        expected
-            .last()
-            .and_then(|block| last_id(&block.last_event_id))
-    );
+    assert_eq!(seen.last_event_id, expected.last().and_then(|block| last_id(&block.last_event_id)));
     assert_eq!(seen.error, None);
     // The only events that the standard would not dispatch are without data.
-    assert!(
-        expected
-            .iter()
-            .all(|block| block.dispatched || block.event.data.is_empty())
-    );
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|block| (block.event, last_id(&block.last_event_id)))
-        .collect();
+    assert!(expected.iter().all(|block| block.dispatched || block.event.data.is_empty()));
+    let expected: Vec<_> =
+        expected.into_iter().map(|block| (block.event, last_id(&block.last_event_id))).collect();
     assert_eq!(seen.events, expected);
 }
 
@@ -178,26 +156,14 @@ fn event() -> impl Strategy<Value = Event> {
         one_line().prop_filter("an empty name reads as none", |name| !name.is_empty()),
     );
     let retry = proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
-    (name, data, proptest::option::of(one_line()), retry).prop_map(|(name, data, id, retry)| {
-        Event {
-            name,
-            data: data.into(),
-            id,
-            retry,
-        }
-    })
+    (name, data, proptest::option::of(one_line()), retry)
+        .prop_map(|(name, data, id, retry)| Event { name, data: data.into(), id, retry })
 }
 
 /// What a reader makes of data: every line end becomes LF.
 fn normalised(event: &Event) -> Event {
-    let data = str::from_utf8(&event.data)
-        .unwrap()
-        .replace("\r\n", "\n")
-        .replace('\r', "\n");
-    Event {
-        data: data.into(),
-        ..event.clone()
-    }
+    let data = str::from_utf8(&event.data).unwrap().replace("\r\n", "\n").replace('\r', "\n");
+    Event { data: data.into(), ..event.clone() }
 }
 
 proptest! {

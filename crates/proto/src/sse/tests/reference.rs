@@ -43,11 +43,7 @@ pub(super) fn interpret(stream: &str) -> Vec<Block> {
                     id: id.take().map(|id: String| Line(id.into())),
                     retry: retry.take(),
                 };
-                blocks.push(Block {
-                    event,
-                    dispatched,
-                    last_event_id: last_event_id.clone(),
-                });
+                blocks.push(Block { event, dispatched, last_event_id: last_event_id.clone() });
             }
             data.clear();
             event_type.clear();

@@ -22,24 +22,13 @@ fn the_standards_four_blocks_are_a_comment_two_events_and_an_unfinished_one() {
         data:  third event\n";
     let seen = decode(stream);
 
-    let first = Event {
-        data: "first event".into(),
-        id: line("1"),
-        ..Event::default()
-    };
+    let first = Event { data: "first event".into(), id: line("1"), ..Event::default() };
     // The id without a value takes back the first one.
-    let second = Event {
-        data: "second event".into(),
-        id: line(""),
-        ..Event::default()
-    };
+    let second = Event { data: "second event".into(), id: line(""), ..Event::default() };
     assert_eq!(seen.events, [(first, Some("1".to_owned())), (second, None)]);
     assert!(seen.is_mid_event);
 
-    assert_eq!(
-        data([stream, "\n"].concat()).last().unwrap(),
-        " third event"
-    );
+    assert_eq!(data([stream, "\n"].concat()).last().unwrap(), " third event");
 }
 
 #[test]
@@ -126,10 +115,7 @@ fn a_line_without_a_colon_is_a_field_without_a_value() {
     assert_eq!(data("data\ndata:a\ndata\n\n"), ["\na\n"]);
     assert_eq!(
         events("event:a\nevent\ndata\n\n"),
-        [Event {
-            data: Bytes::new(),
-            ..Event::default()
-        }]
+        [Event { data: Bytes::new(), ..Event::default() }]
     );
     assert_eq!(events("retry\ndata:a\n\n")[0].retry, None);
 }
@@ -147,21 +133,14 @@ fn fields_that_are_not_known_are_ignored() {
         "\0data: x",
         "x",
     ] {
-        assert_eq!(
-            data(format!("{line}\ndata: a\n{line}\n\n")),
-            ["a"],
-            "{line:?}"
-        );
+        assert_eq!(data(format!("{line}\ndata: a\n{line}\n\n")), ["a"], "{line:?}");
         assert_eq!(data(format!("{line}\n\n")), [""; 0], "{line:?}");
     }
 }
 
 #[test]
 fn comments_are_ignored_and_end_nothing() {
-    assert_eq!(
-        data(":\n: data: x\ndata: a\n:ping\ndata: b\n::\n\n:\n\n"),
-        ["a\nb"]
-    );
+    assert_eq!(data(":\n: data: x\ndata: a\n:ping\ndata: b\n::\n\n:\n\n"), ["a\nb"]);
 }
 
 #[test]
@@ -184,13 +163,8 @@ fn an_event_without_a_name_has_the_type_message() {
 
 #[test]
 fn the_last_id_stays_until_another_event_has_one() {
-    let ids = |stream: &str| {
-        decode(stream)
-            .events
-            .into_iter()
-            .map(|(_, id)| id)
-            .collect::<Vec<_>>()
-    };
+    let ids =
+        |stream: &str| decode(stream).events.into_iter().map(|(_, id)| id).collect::<Vec<_>>();
     let id = |id: &str| Some(id.to_owned());
     assert_eq!(
         ids("data\n\nid: 1\ndata\n\ndata\n\nid: 2\nid: 3\ndata\n\n"),
@@ -216,34 +190,14 @@ fn the_id_of_an_unfinished_event_does_not_count() {
 
 #[test]
 fn a_retry_has_only_digits() {
-    let retry = |value: &str| {
-        events(format!("retry: 7\nretry:{value}\n\n"))[0]
-            .retry
-            .unwrap()
-    };
+    let retry = |value: &str| events(format!("retry: 7\nretry:{value}\n\n"))[0].retry.unwrap();
     assert_eq!(retry("2000"), Duration::from_secs(2));
     assert_eq!(retry(" 0"), Duration::ZERO);
-    assert_eq!(
-        retry("0000000000000000000000000000000000000000010"),
-        Duration::from_millis(10)
-    );
-    assert_eq!(
-        retry("18446744073709551615"),
-        Duration::from_millis(u64::MAX)
-    );
-    for ignored in [
-        "",
-        " ",
-        "18446744073709551616",
-        "+1",
-        "-1",
-        "1.0",
-        "1s",
-        "1 ",
-        "  1",
-        "0x1",
-        "١",
-    ] {
+    assert_eq!(retry("0000000000000000000000000000000000000000010"), Duration::from_millis(10));
+    assert_eq!(retry("18446744073709551615"), Duration::from_millis(u64::MAX));
+    for ignored in
+        ["", " ", "18446744073709551616", "+1", "-1", "1.0", "1s", "1 ", "  1", "0x1", "١"]
+    {
         assert_eq!(retry(ignored), Duration::from_millis(7), "{ignored:?}");
     }
 }
@@ -252,11 +206,7 @@ fn a_retry_has_only_digits() {
 fn nul_in_data_and_in_a_name_is_kept() {
     assert_eq!(
         events("event: a\0b\ndata: \0\n\n"),
-        [Event {
-            name: Some(Line("a\0b".into())),
-            data: "\0".into(),
-            ..Event::default()
-        }]
+        [Event { name: Some(Line("a\0b".into())), data: "\0".into(), ..Event::default() }]
     );
 }
 
@@ -265,25 +215,16 @@ fn nul_in_data_and_in_a_name_is_kept() {
 #[test]
 fn an_id_or_a_retry_without_data_is_an_event() {
     // How MCP 2025-11-25 says where to resume, and when.
-    let priming = Event {
-        id: line("s1_0"),
-        ..Event::default()
-    };
+    let priming = Event { id: line("s1_0"), ..Event::default() };
     for stream in ["id: s1_0\ndata: \n\n", "id: s1_0\n\n"] {
         assert_eq!(events(stream), std::slice::from_ref(&priming));
     }
     assert_eq!(
         events("retry: 2000\n\n"),
-        [Event {
-            retry: Some(Duration::from_secs(2)),
-            ..Event::default()
-        }]
+        [Event { retry: Some(Duration::from_secs(2)), ..Event::default() }]
     );
     // What is ignored makes no event.
-    assert_eq!(
-        events("retry: soon\n\nid: \0\n\nevent: message\n\n: x\n\n\n\n"),
-        []
-    );
+    assert_eq!(events("retry: soon\n\nid: \0\n\nevent: message\n\n: x\n\n\n\n"), []);
 }
 
 #[test]

@@ -15,36 +15,16 @@ fn an_event_is_written_field_by_field() {
         id: line("7"),
         retry: Some(Duration::from_millis(1500)),
     };
-    assert_eq!(
-        encoded(&event),
-        "event: endpoint\nid: 7\nretry: 1500\ndata: /messages\n\n"
-    );
+    assert_eq!(encoded(&event), "event: endpoint\nid: 7\nretry: 1500\ndata: /messages\n\n");
     assert_eq!(encoded(&Event::default()), "data: \n\n");
-    assert_eq!(
-        encoded(&Event {
-            id: line("s1_0"),
-            ..Event::default()
-        }),
-        "id: s1_0\ndata: \n\n"
-    );
+    assert_eq!(encoded(&Event { id: line("s1_0"), ..Event::default() }), "id: s1_0\ndata: \n\n");
 }
 
 #[test]
 fn every_line_of_data_gets_its_own_field() {
-    let encoded = |data: &'static str| {
-        encoded(&Event {
-            data: data.into(),
-            ..Event::default()
-        })
-    };
-    assert_eq!(
-        encoded("a\nb\rc\r\nd"),
-        "data: a\ndata: b\ndata: c\ndata: d\n\n"
-    );
-    assert_eq!(
-        encoded("\n\r\r\n\n"),
-        "data: \ndata: \ndata: \ndata: \ndata: \n\n"
-    );
+    let encoded = |data: &'static str| encoded(&Event { data: data.into(), ..Event::default() });
+    assert_eq!(encoded("a\nb\rc\r\nd"), "data: a\ndata: b\ndata: c\ndata: d\n\n");
+    assert_eq!(encoded("\n\r\r\n\n"), "data: \ndata: \ndata: \ndata: \ndata: \n\n");
     assert_eq!(encoded(" a\n"), "data:  a\ndata: \n\n");
     assert_eq!(encoded("a\n\nid: x"), "data: a\ndata: \ndata: id: x\n\n");
 }
@@ -52,18 +32,12 @@ fn every_line_of_data_gets_its_own_field() {
 #[test]
 fn a_wait_that_is_too_long_for_the_wire_is_shortened() {
     assert!(
-        encoded(&Event {
-            retry: Some(Duration::MAX),
-            ..Event::default()
-        })
-        .starts_with("retry: 18446744073709551615\n")
+        encoded(&Event { retry: Some(Duration::MAX), ..Event::default() })
+            .starts_with("retry: 18446744073709551615\n")
     );
     assert!(
-        encoded(&Event {
-            retry: Some(Duration::from_micros(1999)),
-            ..Event::default()
-        })
-        .starts_with("retry: 1\n")
+        encoded(&Event { retry: Some(Duration::from_micros(1999)), ..Event::default() })
+            .starts_with("retry: 1\n")
     );
 }
 
@@ -71,11 +45,7 @@ fn a_wait_that_is_too_long_for_the_wire_is_shortened() {
 fn a_message_is_always_one_line_of_data() {
     let mut out = BytesMut::from("data: before\n\n");
     message(None, b"{\"a\": \"\\n\"}", &mut out);
-    message(
-        Some(&Line::from_static("7")),
-        b"{\n  \"a\": 1\r\n}\r",
-        &mut out,
-    );
+    message(Some(&Line::from_static("7")), b"{\n  \"a\": 1\r\n}\r", &mut out);
     assert_eq!(
         out,
         "data: before\n\n\
@@ -98,11 +68,7 @@ fn a_comment_cannot_become_anything_else() {
 fn a_name_or_an_id_is_one_line() {
     for invalid in ["\n", "a\rb", "a\r\n", "\0", "a\0"] {
         assert_eq!(Line::new(invalid), Err(UnfitLine), "{invalid:?}");
-        assert_eq!(
-            Line::try_from(invalid.to_owned()),
-            Err(UnfitLine),
-            "{invalid:?}"
-        );
+        assert_eq!(Line::try_from(invalid.to_owned()), Err(UnfitLine), "{invalid:?}");
     }
     for valid in ["", " ", "message", "a: b", "é\u{2028}"] {
         assert_eq!(Line::new(valid).unwrap().as_str(), valid);

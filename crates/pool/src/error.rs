@@ -1,0 +1,144 @@
+//! Why there is no session to be had, and why one ended.
+
+use std::time::Duration;
+
+use wharf_proto::{
+    Json,
+    transport::{CallError, EndReason},
+};
+
+/// Why a caller got no lease. Nothing was sent for it, so a request that
+/// waited for the lease has not run.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// Too many callers wait already. Try again later, or allow more
+    /// sessions.
+    #[error("{waiting} callers already wait for a session to this upstream")]
+    Full {
+        /// How many.
+        waiting: usize,
+    },
+    /// The caller's deadline passed.
+    #[error("no session became free in time: {step}")]
+    TimedOut {
+        /// What the caller was waiting for.
+        step: Step,
+    },
+    /// A session was to be opened, and could not be.
+    #[error("no session could be opened: {0}")]
+    Open(#[source] OpenError),
+    /// The pool, or this upstream's part of it, is shutting down.
+    #[error("the pool is shutting down")]
+    Shutdown,
+}
+
+/// What a caller waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Step {
+    /// All sessions are taken and no more may be opened.
+    #[error("all sessions are in use")]
+    Turn,
+    /// A session is being opened.
+    #[error("a session was still being opened")]
+    Open,
+}
+
+/// Why a session could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The upstream could not be reached, or did not answer as an MCP server.
+    #[error("{0}")]
+    Transport(#[source] CallError),
+    /// The upstream refused `initialize`.
+    #[error("the upstream refused the handshake with code {code}")]
+    Refused {
+        /// The JSON-RPC code.
+        code: i64,
+        /// The whole error, as the upstream wrote it.
+        error: Json,
+    },
+    /// The upstream answered `initialize` with what is no answer to it.
+    #[error("the upstream's answer to the handshake has no known protocolVersion")]
+    NotAHandshake,
+    /// It took too long.
+    #[error("the handshake took longer than {limit:?}")]
+    TimedOut {
+        /// How long it had.
+        limit: Duration,
+    },
+    /// The pool shut down meanwhile.
+    #[error("the pool is shutting down")]
+    Shutdown,
+    /// The task that opened it is gone.
+    #[error("the session's owner is gone")]
+    OwnerGone,
+}
+
+/// Why a session ended.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The link to the upstream ended.
+    #[error("{0}")]
+    Link(#[source] EndReason),
+    /// Nobody used it for long enough.
+    #[error("it was idle")]
+    Idle,
+    /// It had been open for as long as it may.
+    #[error("it had reached its age")]
+    Age,
+    /// It was idle, and another key needed the room.
+    #[error("it made room for another")]
+    Evicted,
+    /// Whoever it belonged to has no more use for it.
+    #[error("it was given up")]
+    Retired,
+    /// The pool shut down.
+    #[error("the pool shut down")]
+    Shutdown,
+    /// The task that owned it is gone.
+    #[error("its owner is gone")]
+    OwnerGone,
+}
+
+// === impl CloseReason ===
+
+impl CloseReason {
+    /// All the labels that [`CloseReason::label`] can give.
+    pub const LABELS: [&'static str; 10] = [
+        "session_gone",
+        "stream_ended",
+        "stream_broken",
+        "closed",
+        "idle",
+        "age",
+        "evicted",
+        "retired",
+        "shutdown",
+        "owner_gone",
+    ];
+
+    /// A short name for figures.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Link(reason) => reason.label(),
+            Self::Idle => "idle",
+            Self::Age => "age",
+            Self::Evicted => "evicted",
+            Self::Retired => "retired",
+            Self::Shutdown => "shutdown",
+            Self::OwnerGone => "owner_gone",
+        }
+    }
+
+    /// The reason as a call that it failed sees it.
+    pub(crate) fn as_end(&self) -> EndReason {
+        match self {
+            Self::Link(reason) => reason.clone(),
+            _ => EndReason::Closed,
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What makes two callers eligible for the same session.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::Arc,
+};
+
+use wharf_proto::{Json, Revision};
+
+/// Two callers with equal keys may be given the same session.
+///
+/// Clones share what they hold, and the hash is taken once, so that a key
+/// costs little on the way of a call.
+#[derive(Clone)]
+pub struct Key(Arc<Hashed>);
+
+struct Hashed {
+    hash: u64,
+    parts: KeyParts,
+}
+
+/// What a [`Key`] is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeyParts {
+    /// The upstream's id, from the configuration.
+    pub upstream: Arc<str>,
+    /// Who may share the session.
+    pub scope: Scope,
+    /// The credential that the upstream sees.
+    pub credential: Fingerprint,
+    /// What was declared to the upstream when the session was opened.
+    pub profile: Arc<Profile>,
+}
+
+/// Who may share a session.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// One client's session alone: whatever the upstream keeps in its session
+    /// is that client's.
+    Client(u64),
+    /// Every client of one principal.
+    Identity(Arc<str>),
+    /// Anybody, by the operator's word.
+    Shared,
+}
+
+/// Stands for a credential without telling it: a hash under a key that is
+/// drawn anew for each process, so that it means nothing outside of it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64, u64);
+
+/// Makes [`Fingerprint`]s. Only those of one maker can be compared.
+#[derive(Debug, Clone, Default)]
+pub struct Fingerprinter(RandomState, RandomState);
+
+/// What Wharf says of itself, or of the client it speaks for, in `initialize`
+/// (lifecycle, initialization). Fixed for the life of a session, and so a
+/// part of its key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Profile {
+    /// The revision that is asked for.
+    pub revision: Revision,
+    /// The client's capabilities.
+    pub capabilities: Json,
+    /// The client's name and version.
+    pub client_info: Json,
+}
+
+// === impl Key ===
+
+impl Key {
+    /// Makes a key of its parts.
+    #[must_use]
+    pub fn new(parts: KeyParts) -> Self {
+        // Only spreads keys over shards and buckets of this process's maps;
+        // equality decides.
+        let mut hasher = std::hash::DefaultHasher::new();
+        parts.hash(&mut hasher);
+        Self(Arc::new(Hashed { hash: hasher.finish(), parts }))
+    }
+
+    /// The upstream's id.
+    #[must_use]
+    pub fn upstream(&self) -> &Arc<str> {
+        &self.0.parts.upstream
+    }
+
+    /// Who may share the session.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.0.parts.scope
+    }
+
+    /// The credential that the upstream sees.
+    #[must_use]
+    pub fn credential(&self) -> Fingerprint {
+        self.0.parts.credential
+    }
+
+    /// What is declared to the upstream.
+    #[must_use]
+    pub fn profile(&self) -> &Profile {
+        &self.0.parts.profile
+    }
+
+    pub(crate) fn shard(&self, shards: usize) -> usize {
+        // The high bits: the maps use the low ones.
+        (self.0.hash >> 48) as usize % shards
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.0.hash == other.0.hash && self.0.parts == other.0.parts)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({}, {:?})", self.upstream(), self.scope())
+    }
+}
+
+// === impl Fingerprinter ===
+
+impl Fingerprinter {
+    /// The fingerprint of a credential.
+    #[must_use]
+    pub fn of(&self, credential: impl Hash) -> Fingerprint {
+        Fingerprint(self.0.hash_one(&credential), self.1.hash_one(&credential))
+    }
+}
+
+// === impl Fingerprint ===
+
+impl Fingerprint {
+    /// No credential at all.
+    pub const NONE: Self = Self(0, 0);
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+// === impl Profile ===
+
+impl Profile {
+    /// The parameters of the `initialize` request.
+    pub(crate) fn to_params(&self) -> Json {
+        let text = format!(
+            r#"{{"protocolVersion":"{}","capabilities":{},"clientInfo":{}}}"#,
+            self.revision, self.capabilities, self.client_info
+        );
+        Json::parse(text).expect("its parts are JSON")
+    }
+}

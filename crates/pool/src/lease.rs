@@ -1,0 +1,43 @@
+//! The right to make calls on a session.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use wharf_proto::transport::Link;
+
+use crate::{Session, bucket::Bucket};
+
+/// The right to make calls on a session. Derefs to the [`Session`]; dropping
+/// it gives the right back, to the first who waits for it.
+#[must_use = "dropping a lease gives it back"]
+pub struct Lease<L: Link> {
+    session: Session<L>,
+    bucket: Arc<Bucket<L>>,
+}
+
+// === impl Lease ===
+
+impl<L: Link> Lease<L> {
+    pub(crate) fn new(bucket: Arc<Bucket<L>>, session: Session<L>) -> Self {
+        Self { session, bucket }
+    }
+}
+
+impl<L: Link> Deref for Lease<L> {
+    type Target = Session<L>;
+
+    fn deref(&self) -> &Session<L> {
+        &self.session
+    }
+}
+
+impl<L: Link> Drop for Lease<L> {
+    fn drop(&mut self) {
+        self.bucket.give_back(self.session.clone());
+    }
+}
+
+impl<L: Link> fmt::Debug for Lease<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lease({:?})", self.session)
+    }
+}

@@ -1,0 +1,276 @@
+//! The pool itself.
+
+use std::{fmt, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wharf_proto::transport::Connect;
+
+use crate::{
+    AcquireError, CloseReason, Key, Lease, OpenError, Settings, Snapshot, Step,
+    bucket::{Admission, Bucket, Ticket},
+    capacity::{Capacity, Scarce},
+    figures::{Tallies, UpstreamSnapshot},
+    owner::Owner,
+    registry::Registry,
+    session::Handshake,
+};
+
+/// A pool of MCP sessions.
+///
+/// Clones are handles on the same pool. When the last is dropped, its
+/// sessions end; [`Pool::shutdown`] does the same and waits for it.
+pub struct Pool<C: Connect<Target = Key>> {
+    handle: Arc<LastHandle<C>>,
+}
+
+/// What the owners share with the pool. They hold it; it does not hold them.
+pub(crate) struct Inner<C: Connect<Target = Key>> {
+    pub(crate) connect: C,
+    pub(crate) settings: Settings,
+    pub(crate) registry: Registry<C::Link>,
+    pub(crate) capacity: Capacity<C>,
+    /// Ends every session at once.
+    pub(crate) stop: CancellationToken,
+    /// Nobody is let in any more.
+    shut: CancellationToken,
+    tallies: Tallies,
+    owners: TaskTracker,
+    runtime: Handle,
+}
+
+/// A caller in line. Dropping it leaves the line, and takes the key out of
+/// the registry if it was only there for this caller.
+struct Waiting<'a, C: Connect<Target = Key>> {
+    pool: &'a Inner<C>,
+    bucket: Arc<Bucket<C::Link>>,
+    ticket: Option<Ticket<C::Link>>,
+}
+
+/// Ends the sessions when the last handle goes.
+struct LastHandle<C: Connect<Target = Key>>(Arc<Inner<C>>);
+
+// === impl Pool ===
+
+impl<C: Connect<Target = Key>> Pool<C> {
+    /// Makes an empty pool whose owners run on the current runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    #[must_use]
+    pub fn new(connect: C, settings: Settings) -> Self {
+        let inner = Inner {
+            connect,
+            settings,
+            registry: Registry::new(),
+            capacity: Capacity::new(),
+            stop: CancellationToken::new(),
+            shut: CancellationToken::new(),
+            tallies: Tallies::default(),
+            owners: TaskTracker::new(),
+            runtime: Handle::current(),
+        };
+        Self { handle: Arc::new(LastHandle(Arc::new(inner))) }
+    }
+
+    fn inner(&self) -> &Arc<Inner<C>> {
+        &self.handle.0
+    }
+
+    /// Leases a session: one that is open and has room, else a new one if
+    /// the limits allow it, else the first that becomes free, in the order
+    /// of asking.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`], with the step that failed. Nothing has been sent for
+    /// this caller then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: dropped midway, the caller leaves the line, a session it
+    /// had just been given goes to the next, and a handshake under way goes
+    /// on for the others.
+    pub async fn acquire(
+        &self,
+        key: &Key,
+        deadline: Instant,
+    ) -> Result<Lease<C::Link>, AcquireError> {
+        let pool = self.inner();
+        let mut waiting = loop {
+            if pool.shut.is_cancelled() {
+                return Err(AcquireError::Shutdown);
+            }
+            let bucket = pool.bucket(key);
+            match bucket.admit() {
+                Admission::Lease(lease) => return Ok(lease),
+                Admission::Ticket(ticket) => break Waiting { pool, bucket, ticket: Some(ticket) },
+                Admission::Gone => {}
+                Admission::Shut => return Err(AcquireError::Shutdown),
+                Admission::Full { waiting } => {
+                    bucket.tally.refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    return Err(AcquireError::Full { waiting });
+                }
+            }
+        };
+        pool.grow(&waiting.bucket);
+        let granted = timeout_at(deadline, waiting.granted()).await;
+        match granted {
+            Ok(Ok(lease)) => Ok(lease),
+            Ok(Err(OpenError::Shutdown)) => Err(AcquireError::Shutdown),
+            Ok(Err(error)) => Err(AcquireError::Open(error)),
+            Err(_) => {
+                let is_opening = waiting.bucket.is_opening();
+                let step = if is_opening { Step::Open } else { Step::Turn };
+                Err(AcquireError::TimedOut { step })
+            }
+        }
+    }
+
+    /// What the upstream said in the handshake of a session of this key, if
+    /// one is open.
+    #[must_use]
+    pub fn handshake(&self, key: &Key) -> Option<Handshake> {
+        let session = self.inner().registry.find(key)?.any_session()?;
+        Some(session.handshake().clone())
+    }
+
+    /// Gives up the sessions of a key: those nobody uses end now, the others
+    /// with their last lease. Whoever asks for the key again gets a new one.
+    pub fn retire(&self, key: &Key) {
+        if let Some(bucket) = self.inner().registry.find(key) {
+            bucket.retire_all(&CloseReason::Retired);
+        }
+    }
+
+    /// What the pool holds and has done.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let pool = self.inner();
+        let mut upstreams = pool.tallies.read();
+        for bucket in pool.registry.all() {
+            let id = bucket.key().upstream();
+            let found = upstreams.iter_mut().find(|upstream| *upstream.upstream == **id);
+            let Some(upstream) = found else { continue };
+            upstream.add(bucket.count());
+        }
+        Snapshot { upstreams }
+    }
+
+    /// Ends the pool: leases nothing any more, fails those in line, lets
+    /// calls finish until `deadline`, then ends every session and waits for
+    /// every owner. May be called more than once, and at once by several.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: the shutdown goes on; only the waiting ends.
+    pub async fn shutdown(&self, deadline: Instant) {
+        let pool = self.inner();
+        pool.shut.cancel();
+        pool.owners.close();
+        for bucket in pool.registry.all() {
+            bucket.shut();
+            bucket.retire_all(&CloseReason::Shutdown);
+        }
+        if timeout_at(deadline, pool.owners.wait()).await.is_err() {
+            pool.stop.cancel();
+            pool.owners.wait().await;
+        }
+    }
+}
+
+impl<C: Connect<Target = Key>> Clone for Pool<C> {
+    fn clone(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle) }
+    }
+}
+
+impl<C: Connect<Target = Key>> fmt::Debug for Pool<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.snapshot(), f)
+    }
+}
+
+impl<C: Connect<Target = Key>> Drop for LastHandle<C> {
+    fn drop(&mut self) {
+        self.0.shut.cancel();
+        self.0.stop.cancel();
+        self.0.owners.close();
+    }
+}
+
+// === impl Waiting ===
+
+impl<C: Connect<Target = Key>> Waiting<'_, C> {
+    async fn granted(&mut self) -> Result<Lease<C::Link>, OpenError> {
+        let ticket = self.ticket.as_mut().expect("taken only when it has been honoured");
+        let lease = ticket.granted().await?;
+        self.ticket = None;
+        Ok(lease)
+    }
+}
+
+impl<C: Connect<Target = Key>> Drop for Waiting<'_, C> {
+    fn drop(&mut self) {
+        if self.ticket.take().is_some() {
+            self.pool.registry.drop_if_empty(&self.bucket);
+        }
+    }
+}
+
+// === impl Inner ===
+
+impl<C: Connect<Target = Key>> Inner<C> {
+    fn bucket(&self, key: &Key) -> Arc<Bucket<C::Link>> {
+        self.registry.find_or(key, || {
+            let limits = self.settings.limits(key.upstream()).for_key(key);
+            Bucket::new(key.clone(), limits, self.tallies.of(key.upstream()))
+        })
+    }
+
+    /// Opens as many sessions for a key as those in line want and the limits
+    /// allow. Where a limit of other keys is in the way, an idle session of
+    /// theirs is asked to make room, and the key waits in line for it.
+    pub(crate) fn grow(self: &Arc<Self>, bucket: &Arc<Bucket<C::Link>>) {
+        while bucket.wants_session() {
+            let permit = match self.capacity.permit(self, bucket) {
+                Ok(permit) => permit,
+                Err(scarce) => {
+                    let upstream = bucket.key().upstream();
+                    let anywhere = scarce == Scarce::Everywhere;
+                    self.registry.evict_one(|key| anywhere || key.upstream() == upstream);
+                    return;
+                }
+            };
+            // A shutdown that sees the opening must also see its owner.
+            let _seen = self.owners.token();
+            // Somebody else may have begun to open it meanwhile.
+            let Some(opening) = bucket.begin_opening() else { return };
+            let owner = Owner { pool: Arc::clone(self), bucket: Arc::clone(bucket) };
+            self.owners.spawn_on(owner.run(opening, permit), &self.runtime);
+        }
+    }
+
+    /// Lets those keys grow that there is room for again.
+    pub(crate) fn feed_starved(self: &Arc<Self>) {
+        while let Some(bucket) = self.capacity.next_starved(&self.settings) {
+            self.grow(&bucket);
+        }
+    }
+}
+
+// === impl UpstreamSnapshot ===
+
+impl UpstreamSnapshot {
+    fn add(&mut self, (open, opening, leases, waiters): (usize, usize, usize, usize)) {
+        self.keys += 1;
+        self.sessions += open;
+        self.opening += opening;
+        self.leases += leases;
+        self.waiters += waiters;
+    }
+}

@@ -1,0 +1,89 @@
+//! Where the buckets are: sharded by key, so that callers of different keys
+//! do not meet.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use wharf_proto::transport::Link;
+
+use crate::{Key, bucket::Bucket};
+
+const SHARDS: usize = 64;
+
+/// The buckets by key. A bucket is here while it has a session or a waiter.
+pub(crate) struct Registry<L: Link> {
+    shards: [RwLock<Shard<L>>; SHARDS],
+    /// Where the search for an idle session goes on.
+    hand: AtomicUsize,
+}
+
+type Shard<L> = HashMap<Key, Arc<Bucket<L>>>;
+
+// === impl Registry ===
+
+impl<L: Link> Registry<L> {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| RwLock::new(HashMap::new())),
+            hand: AtomicUsize::new(0),
+        }
+    }
+
+    fn shard(&self, key: &Key) -> &RwLock<Shard<L>> {
+        &self.shards[key.shard(SHARDS)]
+    }
+
+    pub(crate) fn find(&self, key: &Key) -> Option<Arc<Bucket<L>>> {
+        let shard = self.shard(key).read().expect("nothing panics while holding it");
+        shard.get(key).map(Arc::clone)
+    }
+
+    pub(crate) fn find_or(&self, key: &Key, make: impl FnOnce() -> Bucket<L>) -> Arc<Bucket<L>> {
+        if let Some(bucket) = self.find(key) {
+            return bucket;
+        }
+        let mut shard = self.shard(key).write().expect("nothing panics while holding it");
+        Arc::clone(shard.entry(key.clone()).or_insert_with(|| Arc::new(make())))
+    }
+
+    /// Takes a bucket out if nobody needs it. The map is locked before the
+    /// bucket is asked, so that nobody finds it in between.
+    pub(crate) fn drop_if_empty(&self, bucket: &Arc<Bucket<L>>) {
+        let mut shard = self.shard(bucket.key()).write().expect("nothing panics while holding it");
+        let is_here = shard.get(bucket.key()).is_some_and(|here| Arc::ptr_eq(here, bucket));
+        if is_here && bucket.leave_if_empty() {
+            shard.remove(bucket.key());
+        }
+    }
+
+    /// Ends one idle session of a key that `fits`. The search begins where
+    /// the last one ended, so that it costs little however many there are.
+    pub(crate) fn evict_one(&self, fits: impl Fn(&Key) -> bool) -> bool {
+        let start = self.hand.load(Ordering::Relaxed);
+        for step in 0..SHARDS {
+            let at = (start + step) % SHARDS;
+            let shard = self.shards[at].read().expect("nothing panics while holding it");
+            if shard.values().any(|bucket| fits(bucket.key()) && bucket.evict_one()) {
+                self.hand.store(at, Ordering::Relaxed);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// All buckets there are now.
+    pub(crate) fn all(&self) -> Vec<Arc<Bucket<L>>> {
+        let shards = self.shards.iter();
+        shards
+            .flat_map(|shard| {
+                let shard = shard.read().expect("nothing panics while holding it");
+                shard.values().map(Arc::clone).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+}

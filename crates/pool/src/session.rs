@@ -1,0 +1,327 @@
+//! A handle on an open session.
+
+use std::{
+    fmt,
+    future::poll_fn,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::Instant,
+};
+use wharf_proto::{
+    Json, Message, Notification, ProgressToken, Request, RequestId, Response, Revision,
+    transport::{CallError, EndReason, Fault, Link},
+};
+
+use crate::{
+    CloseReason, Key,
+    call::Call,
+    life::{Life, Watch},
+};
+
+/// How many messages a listener may be behind before it loses the oldest.
+const INBOUND_BACKLOG: usize = 256;
+
+/// An open session with an upstream.
+///
+/// Its owner task owns it; handles share it, and holding one does not keep
+/// the session open. Calls are made from any number of tasks at once.
+pub struct Session<L: Link>(pub(crate) Arc<Shared<L>>);
+
+pub(crate) struct Shared<L: Link> {
+    pub(crate) key: Key,
+    pub(crate) link: L,
+    pub(crate) handshake: Handshake,
+    pub(crate) life: Arc<Life>,
+    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) usage: Usage,
+    pub(crate) inbound: OnceLock<broadcast::WeakSender<Message>>,
+    pub(crate) opened: Instant,
+    next_id: AtomicU64,
+}
+
+/// What the upstream said in the handshake.
+#[derive(Debug, Clone)]
+pub struct Handshake {
+    /// The revision that was agreed on.
+    pub revision: Revision,
+    /// The whole result of `initialize`, as the upstream wrote it.
+    pub result: Json,
+}
+
+/// How much a session is in use. Changed only under the lock of its bucket.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    /// How many leases there may be at once.
+    pub(crate) capacity: usize,
+    pub(crate) leases: AtomicUsize,
+    /// When the last lease came back, in milliseconds since `opened`.
+    pub(crate) idle_since: AtomicU64,
+    /// Why it is leased no more and ends with its last lease.
+    pub(crate) retiring: OnceLock<CloseReason>,
+}
+
+/// What an owner is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A caller has given a call up: tell the upstream.
+    Abandon(RequestId),
+    /// End the session.
+    Close(CloseReason),
+    /// Somebody listens.
+    Listen(broadcast::Sender<Message>),
+}
+
+/// What an upstream says unasked on one session, from the moment it is asked
+/// for to the session's end.
+#[derive(Debug)]
+pub struct Inbound {
+    heard: broadcast::Receiver<Message>,
+}
+
+// === impl Session ===
+
+impl<L: Link> Session<L> {
+    pub(crate) fn new(
+        key: Key,
+        link: L,
+        handshake: Handshake,
+        life: Arc<Life>,
+        orders: mpsc::UnboundedSender<Order>,
+        calls: usize,
+    ) -> Self {
+        // Where the upstream keeps no session there is nothing to share.
+        let capacity = if link.has_session() { calls } else { usize::MAX };
+        Self(Arc::new(Shared {
+            key,
+            link,
+            handshake,
+            life,
+            orders,
+            usage: Usage {
+                capacity,
+                leases: AtomicUsize::new(0),
+                idle_since: AtomicU64::new(0),
+                retiring: OnceLock::new(),
+            },
+            inbound: OnceLock::new(),
+            opened: Instant::now(),
+            next_id: AtomicU64::new(1),
+        }))
+    }
+
+    /// What the upstream said in the handshake.
+    #[must_use]
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// Whether the upstream keeps a session at all. Where it does not,
+    /// nothing of one caller can be seen by another.
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        self.0.link.has_session()
+    }
+
+    /// Makes a call. The request's id and progress token are replaced by ones
+    /// that are this session's own, and put back in what comes in return.
+    ///
+    /// Nothing is sent before the call is polled. Dropping it before its
+    /// answer has come tells the upstream `notifications/cancelled`; no other
+    /// call notices.
+    #[must_use]
+    pub fn call(&self, request: &Request) -> Call<L> {
+        let number = self.0.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = RequestId::from(number);
+        let mut rewrite = request.rewrite().id(id.clone());
+        let token = request.progress_token().map(|(token, part)| {
+            // The call's number serves: unique in the session, and on a
+            // transport with one stream it tells whose progress it is.
+            (ProgressToken::from(number), token, part)
+        });
+        if let Some((ours, _, part)) = &token {
+            rewrite = rewrite.replace(part, &ours.to_json());
+        }
+        let exchange = self.0.link.call(rewrite.finish());
+        let token = token.map(|(ours, theirs, _)| (ours, theirs));
+        Call::new(self.clone(), exchange, id, request.id().clone(), token)
+    }
+
+    /// Sends a notification.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] where the session has ended or the upstream did not take
+    /// it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped midway, the notification may or may not have
+    /// been sent.
+    pub async fn notify(&self, notification: Notification) -> Result<(), CallError> {
+        self.refuse_if_closed()?;
+        self.0.link.notify(notification).await
+    }
+
+    /// Answers a request of the upstream's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::notify`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Session::notify`].
+    pub async fn respond(&self, response: Response) -> Result<(), CallError> {
+        self.refuse_if_closed()?;
+        self.0.link.respond(response).await
+    }
+
+    /// Begins to hear what the upstream says unasked. The first listener is
+    /// what makes a transport open a stream for it.
+    #[must_use]
+    pub fn listen(&self) -> Inbound {
+        let mut begun = None;
+        let inbound = self.0.inbound.get_or_init(|| {
+            let (sender, heard) = broadcast::channel(INBOUND_BACKLOG);
+            let weak = sender.downgrade();
+            begun = Some(heard);
+            // The owner alone holds the sender, so that its end is heard.
+            let _ = self.0.orders.send(Order::Listen(sender));
+            weak
+        });
+        let heard = begun.or_else(|| Some(inbound.upgrade()?.subscribe())).unwrap_or_else(|| {
+            // The owner is gone: an end is all there is to hear.
+            broadcast::channel(1).1
+        });
+        Inbound { heard }
+    }
+
+    /// Whether the session has ended. Derived from the owner and the link,
+    /// never set by hand; costs an atomic load of each.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.life.end().is_some() || self.0.link.end_reason().is_some()
+    }
+
+    /// Why the session has ended.
+    #[must_use]
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        let published = self.0.life.end().cloned();
+        published.or_else(|| self.0.link.end_reason().map(CloseReason::Link))
+    }
+
+    /// Waits for the session's end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn closed(&self) -> CloseReason {
+        let mut watch = Watch::new(&self.0.life);
+        poll_fn(|cx| watch.poll_end(cx)).await
+    }
+
+    /// Asks the owner to end the session. Calls under way fail with the
+    /// reason; [`Session::closed`] waits for it.
+    pub fn close(&self, reason: CloseReason) {
+        let _ = self.0.orders.send(Order::Close(reason));
+    }
+
+    pub(crate) fn usage(&self) -> &Usage {
+        &self.0.usage
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    pub(crate) fn idle_since(&self) -> Instant {
+        let since = self.0.usage.idle_since.load(Ordering::Relaxed);
+        self.0.opened + std::time::Duration::from_millis(since)
+    }
+
+    pub(crate) fn touch(&self) {
+        let since = self.0.opened.elapsed().as_millis();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.0.usage.idle_since.store(since, Ordering::Relaxed);
+    }
+
+    /// Whether it can be leased to anybody again.
+    pub(crate) fn is_leasable(&self) -> bool {
+        self.usage().retiring.get().is_none() && !self.is_closed()
+    }
+
+    /// Takes it out of service: it ends now, or with its last lease. Called
+    /// under the lock of its bucket.
+    pub(crate) fn retire(&self, reason: CloseReason) {
+        let reason = self.usage().retiring.get_or_init(|| reason);
+        if self.usage().leases.load(Ordering::Relaxed) == 0 {
+            self.close(reason.clone());
+        }
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), CallError> {
+        self.close_reason()
+            .map_or(Ok(()), |reason| Err(CallError::not_sent(Fault::Ended(reason.as_end()))))
+    }
+}
+
+impl<L: Link> Clone for Session<L> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<L: Link> fmt::Debug for Session<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Session({:?}, {:?})", self.0.key, self.close_reason())
+    }
+}
+
+// === impl Handshake ===
+
+impl Handshake {
+    /// What the upstream can do.
+    #[must_use]
+    pub fn capabilities(&self) -> Json {
+        self.result.field("capabilities").unwrap_or(Json::empty_object())
+    }
+
+    /// Whether the upstream has declared a capability.
+    #[must_use]
+    pub fn offers(&self, capability: &str) -> bool {
+        self.capabilities().field(capability).is_some_and(|value| value.is_object())
+    }
+}
+
+// === impl Inbound ===
+
+impl Inbound {
+    /// Waits for the next message. A listener that is too far behind loses
+    /// the oldest messages.
+    ///
+    /// # Errors
+    ///
+    /// [`EndReason::Closed`] once the session has ended; its own
+    /// [`Session::close_reason`] says why.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    pub async fn next(&mut self) -> Result<Message, EndReason> {
+        loop {
+            match self.heard.recv().await {
+                Ok(message) => return Ok(message),
+                Err(broadcast::error::RecvError::Closed) => return Err(EndReason::Closed),
+                Err(broadcast::error::RecvError::Lagged(lost)) => {
+                    tracing::warn!(lost, "a slow listener lost messages of an upstream");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! How many sessions and callers there may be, and how long steps may take.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use crate::{Key, Scope};
+
+/// The limits of a pool.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Sessions open at once, to all upstreams. Default: 10 000.
+    pub sessions: usize,
+    /// What holds for an upstream that `upstreams` does not name.
+    pub default: Limits,
+    /// What holds for one upstream, by its id.
+    pub upstreams: HashMap<Arc<str>, Limits>,
+}
+
+/// The limits towards one upstream.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Sessions open at once to this upstream. Default: 10 000.
+    pub sessions: usize,
+    /// Sessions open at once for one key. A key of scope [`Scope::Client`]
+    /// has one, whatever stands here. Default: 10.
+    pub sessions_per_key: usize,
+    /// Calls under way at once on a session that several callers share. A
+    /// session that belongs to one client takes as many as its client makes.
+    /// Default: 1.
+    pub calls_per_session: usize,
+    /// Callers waiting at once for one key. Default: 1000.
+    pub waiters_per_key: usize,
+    /// How long connecting and the handshake may take together. Default: 30 s.
+    pub open_timeout: Duration,
+    /// How long the goodbye may take. Default: 5 s.
+    pub goodbye_timeout: Duration,
+    /// How long a session is kept that nobody uses. Default: 10 min.
+    pub idle_timeout: Duration,
+    /// How long a session is kept at most. Each session's own limit is up to
+    /// a tenth shorter, so that those opened together do not end together.
+    /// Default: none.
+    pub max_age: Option<Duration>,
+}
+
+// === impl Settings ===
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { sessions: 10_000, default: Limits::default(), upstreams: HashMap::new() }
+    }
+}
+
+impl Settings {
+    pub(crate) fn limits(&self, upstream: &str) -> &Limits {
+        self.upstreams.get(upstream).unwrap_or(&self.default)
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 10_000,
+            sessions_per_key: 10,
+            calls_per_session: 1,
+            waiters_per_key: 1000,
+            open_timeout: Duration::from_secs(30),
+            goodbye_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(600),
+            max_age: None,
+        }
+    }
+}
+
+impl Limits {
+    /// The limits as they are for one key: a client's own session is one, and
+    /// its calls are bounded by the client alone.
+    pub(crate) fn for_key(&self, key: &Key) -> Self {
+        match key.scope() {
+            Scope::Client(_) => {
+                Self { sessions_per_key: 1, calls_per_session: usize::MAX, ..self.clone() }
+            }
+            Scope::Identity(_) | Scope::Shared => self.clone(),
+        }
+    }
+}
