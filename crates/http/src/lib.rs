@@ -1,1 +1,21 @@
-//! The HTTP that both MCP transports stand on: client connections, accept loop, guards, bodies
+#![doc = include_str!("../README.md")]
+
+mod accept;
+mod body;
+mod client;
+mod dial;
+mod events;
+mod guard;
+mod id;
+mod negotiate;
+mod url;
+
+pub use accept::{AcceptSettings, Handle, serve};
+pub use body::{Body, CollectError, Collecting, collect, empty_response, json_response};
+pub use client::{ClientSettings, HttpClient, Sending};
+pub use dial::TlsSetup;
+pub use events::{EventError, EventReader};
+pub use guard::{Forbidden, Guard};
+pub use id::unguessable;
+pub use negotiate::{accepts, is_json, media_type};
+pub use url::{BadEndpoint, Endpoint, Origin, Target};

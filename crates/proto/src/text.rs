@@ -1,12 +1,18 @@
 //! A string that shares the bytes it was read from.
 
-use std::{fmt, ops::Deref, str};
+use std::{
+    borrow::Borrow,
+    fmt,
+    hash::{Hash, Hasher},
+    ops::Deref,
+    str,
+};
 
 use bytes::Bytes;
 
 /// UTF-8 text in shared bytes: cloning it, or cutting it out of a larger
 /// message, copies nothing.
-#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Text(Bytes);
 
 // === impl Text ===
@@ -49,6 +55,19 @@ impl Text {
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
+    }
+}
+
+impl Hash for Text {
+    /// As `str` does it, so that a map of texts can be asked with a `str`.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 

@@ -1,0 +1,167 @@
+//! The accept loop of a listener.
+
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinError, JoinSet},
+};
+use tracing::{debug, error, warn};
+
+use crate::Body;
+
+/// How long the loop waits when no connection can be accepted for lack of
+/// something, such as file descriptors, that others may give back.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Answers requests. Closures of a request and the peer's address do; clones
+/// are made for every request and share what they stand on.
+pub trait Handle: Clone + Send + Sync + 'static {
+    /// Answers one request. The future is dropped where the client goes away
+    /// before it is ready.
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// What a connection may cost before its first request is there.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct AcceptSettings {
+    /// How large the head of a request may be, in bytes, and not less than
+    /// 8192; a larger one is answered with 431.
+    pub max_header_bytes: usize,
+    /// How long the head of a request may take to come once its first byte is
+    /// due. A connection without a request is closed after that, too.
+    pub header_timeout: Duration,
+}
+
+/// Serves connections until `shutdown`. Then the listener closes, connections
+/// without a request close, and the others close with their answer; the
+/// future is ready when all have. Dropping it aborts them.
+///
+/// What goes wrong with a connection, even that its handler panics, ends that
+/// connection alone.
+///
+/// # Cancel safety
+///
+/// Dropping the future aborts the connections.
+pub async fn serve<H: Handle>(
+    listener: TcpListener,
+    handle: H,
+    settings: AcceptSettings,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut connections = JoinSet::new();
+    let graceful = GracefulShutdown::new();
+    let http = http(&settings);
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            Some(ended) = connections.join_next() => {
+                look_into(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = connection(&http, stream, peer, handle.clone());
+                connections.spawn(graceful.watch(connection));
+            }
+            Err(error) if is_the_peers(&error) => debug!(%error, "a connection was gone"),
+            Err(error) => {
+                warn!(%error, "no connection can be accepted for now");
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => break,
+                    () = tokio::time::sleep(BACK_OFF) => {}
+                }
+            }
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+    while let Some(ended) = connections.join_next().await {
+        look_into(ended);
+    }
+}
+
+// === impl Handle ===
+
+impl<F, A> Handle for F
+where
+    F: Fn(Request<Incoming>, Option<SocketAddr>) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Response<Body>> + Send,
+{
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        self(request, peer)
+    }
+}
+
+// === impl AcceptSettings ===
+
+impl Default for AcceptSettings {
+    fn default() -> Self {
+        Self { max_header_bytes: 64 * 1024, header_timeout: Duration::from_secs(30) }
+    }
+}
+
+fn http(settings: &AcceptSettings) -> http1::Builder {
+    /// hyper reads no smaller head than this.
+    const LEAST: usize = 8192;
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(settings.max_header_bytes.max(LEAST));
+    http
+}
+
+fn connection<H: Handle>(
+    http: &http1::Builder,
+    stream: TcpStream,
+    peer: SocketAddr,
+    handle: H,
+) -> impl hyper_util::server::graceful::GracefulConnection<
+    Error = hyper::Error,
+    Output = hyper::Result<()>,
+> + Send
++ 'static {
+    // Answers are small and written whole; to hold one back for a fuller
+    // packet only makes it late.
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request| {
+        let handle = handle.clone();
+        async move { Ok::<_, Infallible>(handle.handle(request, Some(peer)).await) }
+    });
+    http.serve_connection(TokioIo::new(stream), service)
+}
+
+fn look_into(ended: Result<hyper::Result<()>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        // Clients go away all the time.
+        Ok(Err(error)) => debug!(error = &error as &dyn std::error::Error, "a connection broke"),
+        Err(error) => error!(%error, "a connection's task died"),
+    }
+}
+
+/// Whether accepting failed because of that one connection.
+fn is_the_peers(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
