@@ -1,1 +1,7 @@
-//! Both halves of the MCP HTTP+SSE transport (revision 2024-11-05), on hyper
+#![doc = include_str!("../README.md")]
+
+mod client;
+mod server;
+
+pub use client::{ClientSettings, Connector, SseExchange, SseFeed, SseLink, open};
+pub use server::{Server, ServerSettings};

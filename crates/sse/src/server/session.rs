@@ -1,0 +1,153 @@
+//! One client's session: its stage, its outbox, and its calls.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::mpsc;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
+use wharf_proto::Message;
+
+/// How many messages may wait for a client that reads slowly. Its calls wait
+/// for room beyond that, and nobody else's.
+const OUTBOX: usize = 256;
+
+/// A session, from the opening of its stream to its end. Held by the
+/// registry, its keeper and whoever is delivering a message to it; the stream
+/// itself holds the other end of the outbox.
+pub(super) struct Session<S> {
+    outbox: mpsc::Sender<Message>,
+    stage: Mutex<Stage<S>>,
+    calls: TaskTracker,
+    /// The calls among them that the client waits for.
+    answers: TaskTracker,
+    ended: CancellationToken,
+}
+
+enum Stage<S> {
+    /// The client has not said `initialize` yet, or was refused.
+    New,
+    /// The backend is answering it.
+    Opening,
+    Open(Arc<S>),
+    Closed,
+}
+
+// === impl Session ===
+
+impl<S> Session<S> {
+    pub(super) fn new(ended: CancellationToken) -> (Self, mpsc::Receiver<Message>) {
+        let (sender, outbox) = mpsc::channel(OUTBOX);
+        let (calls, answers) = (TaskTracker::new(), TaskTracker::new());
+        // Closed means that one can wait for it; tasks are still taken.
+        calls.close();
+        answers.close();
+        let stage = Mutex::new(Stage::New);
+        let session = Self { outbox: sender, stage, calls, answers, ended };
+        (session, outbox)
+    }
+
+    /// Is cancelled when the session ends, for whatever reason.
+    pub(super) const fn ended(&self) -> &CancellationToken {
+        &self.ended
+    }
+
+    /// Keeps the session from being closed until the token is dropped. `None`
+    /// where it has ended.
+    pub(super) fn enter(&self) -> Option<TaskTrackerToken> {
+        // In this order: the keeper waits for tokens after the end, so that
+        // either it sees this one or this sees the end.
+        let token = self.calls.token();
+        (!self.ended.is_cancelled()).then_some(token)
+    }
+
+    /// The backend's session, once it is open.
+    pub(super) fn backend(&self) -> Option<Arc<S>> {
+        match &*self.stage() {
+            Stage::Open(session) => Some(Arc::clone(session)),
+            Stage::New | Stage::Opening | Stage::Closed => None,
+        }
+    }
+
+    /// Takes the right to open the session; `false` where it is open or about
+    /// to be.
+    pub(super) fn begin_opening(&self) -> bool {
+        let mut stage = self.stage();
+        let is_new = matches!(*stage, Stage::New);
+        if is_new {
+            *stage = Stage::Opening;
+        }
+        is_new
+    }
+
+    /// Sets what the backend has made of `initialize`.
+    pub(super) fn finish_opening(&self, session: Option<Arc<S>>) {
+        *self.stage() = session.map_or(Stage::New, Stage::Open);
+    }
+
+    /// Takes what there is to close.
+    pub(super) fn close(&self) -> Option<Arc<S>> {
+        match std::mem::replace(&mut *self.stage(), Stage::Closed) {
+            Stage::Open(session) => Some(session),
+            Stage::New | Stage::Opening | Stage::Closed => None,
+        }
+    }
+
+    /// Sends a message down the stream, when there is room; not once the
+    /// session has ended.
+    pub(super) async fn say(&self, message: impl Into<Message>) {
+        tokio::select! {
+            biased;
+            _ = self.outbox.send(message.into()) => {}
+            () = self.ended.cancelled() => {}
+        }
+    }
+
+    /// Runs a task that is dropped when the session ends.
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> tokio::task::JoinHandle<()>
+    where
+        S: Send + Sync + 'static,
+    {
+        let ended = self.ended.clone();
+        self.calls.spawn(async move {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => {}
+                () = task => {}
+            }
+        })
+    }
+
+    /// Runs a call that the client waits for, and that is dropped when the
+    /// session ends.
+    pub(super) fn answer(self: &Arc<Self>, call: impl Future<Output = ()> + Send + 'static)
+    where
+        S: Send + Sync + 'static,
+    {
+        self.spawn(self.answers.track_future(call));
+    }
+
+    /// Waits until the client waits for no answer.
+    pub(super) async fn wait_for_answers(&self) {
+        self.answers.wait().await;
+    }
+
+    /// Runs a task that is left to finish when the session ends; only then is
+    /// the session closed.
+    pub(super) fn spawn_to_finish(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.calls.spawn(task);
+    }
+
+    /// Waits until no task runs and nobody delivers a message.
+    pub(super) async fn wait_for_calls(&self) {
+        self.calls.wait().await;
+    }
+
+    fn stage(&self) -> MutexGuard<'_, Stage<S>> {
+        self.stage.lock().expect("no one panics while holding it")
+    }
+}
