@@ -1,1 +1,4 @@
-//! Both halves of the MCP streamable HTTP transport, on hyper
+#![doc = include_str!("../README.md")]
+
+pub mod client;
+pub mod server;

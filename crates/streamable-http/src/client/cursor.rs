@@ -1,0 +1,137 @@
+//! Where a stream stands, so that it can be opened again from there.
+
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
+
+use http::HeaderValue;
+use wharf_proto::sse::Event;
+
+use super::ClientSettings;
+
+/// The least wait before a stream is opened again, whatever the server says:
+/// `retry: 0` must not make this end spin.
+const LEAST_WAIT: Duration = Duration::from_millis(10);
+
+/// What a stream has said of its own continuation, over all the connections
+/// it took.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    last_event_id: Option<HeaderValue>,
+    retry: Option<Duration>,
+    /// How often in succession it was opened and nothing came.
+    fruitless: u32,
+}
+
+// === impl Cursor ===
+
+impl Cursor {
+    /// Takes note of an event.
+    pub(super) fn pass(&mut self, event: &Event) {
+        self.fruitless = 0;
+        if let Some(id) = &event.id {
+            // An empty id takes the last one back. One that no header can
+            // hold cannot be resumed from.
+            self.last_event_id = Some(id.as_str())
+                .filter(|id| !id.is_empty())
+                .and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+        }
+        if event.retry.is_some() {
+            self.retry = event.retry;
+        }
+    }
+
+    /// The value of `Last-Event-ID`.
+    pub(super) fn last_event_id(&self) -> Option<HeaderValue> {
+        self.last_event_id.clone()
+    }
+
+    /// Whether the server lets the stream be resumed.
+    pub(super) const fn can_resume(&self) -> bool {
+        self.last_event_id.is_some()
+    }
+
+    pub(super) const fn fruitless(&self) -> u32 {
+        self.fruitless
+    }
+
+    /// Takes note that the stream has to be opened again, and says after how
+    /// long: after what the server said, else after a moment that doubles
+    /// while nothing comes and is not the same for all who lost the server
+    /// at once.
+    pub(super) fn wait(&mut self, settings: &ClientSettings) -> Duration {
+        let growth = 1 << self.fruitless.min(16);
+        self.fruitless = self.fruitless.saturating_add(1);
+        let backoff = settings.reopen_after.saturating_mul(growth).min(settings.reopen_at_most);
+        match self.retry {
+            // The server's word holds as long as it gives something.
+            Some(retry) if growth == 1 => retry,
+            Some(retry) => retry.max(jittered(backoff)),
+            None => jittered(backoff),
+        }
+        .max(LEAST_WAIT)
+    }
+}
+
+/// Between half of `wait` and the whole of it.
+fn jittered(wait: Duration) -> Duration {
+    // Each of these is seeded anew, and nothing here needs better dice.
+    let dice = RandomState::new().build_hasher().finish();
+    let share = f64::from(u32::try_from(dice >> 32).unwrap_or_default()) / f64::from(u32::MAX);
+    wait.mul_f64(0.5 + share / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_proto::sse::Line;
+
+    use super::*;
+
+    fn event(id: Option<&'static str>, retry: Option<u64>) -> Event {
+        Event {
+            id: id.map(|id| Line::new(id).expect("fits")),
+            retry: retry.map(Duration::from_millis),
+            ..Event::default()
+        }
+    }
+
+    #[test]
+    fn the_last_id_stays_until_it_is_replaced_or_taken_back() {
+        let mut cursor = Cursor::default();
+        assert!(!cursor.can_resume());
+        cursor.pass(&event(Some("a"), None));
+        cursor.pass(&event(None, None));
+        assert_eq!(cursor.last_event_id().expect("was given"), "a");
+        cursor.pass(&event(Some("b"), None));
+        assert_eq!(cursor.last_event_id().expect("was given"), "b");
+        cursor.pass(&event(Some(""), None));
+        assert!(!cursor.can_resume());
+    }
+
+    #[test]
+    fn waits_grow_to_the_limit_and_begin_anew_when_something_comes() {
+        let settings = ClientSettings::default();
+        let mut cursor = Cursor::default();
+        for growth in 0..40 {
+            let most = settings.reopen_after * (1 << growth.min(16));
+            let most = most.min(settings.reopen_at_most);
+            let wait = cursor.wait(&settings);
+            assert!(most / 2 <= wait && wait <= most, "{wait:?} of {most:?}");
+        }
+        cursor.pass(&event(None, None));
+        assert!(cursor.wait(&settings) <= settings.reopen_after);
+    }
+
+    #[test]
+    fn the_servers_own_wait_is_kept_but_never_spun_on() {
+        let settings = ClientSettings::default();
+        let mut cursor = Cursor::default();
+        cursor.pass(&event(None, Some(7_000)));
+        assert_eq!(cursor.wait(&settings), Duration::from_secs(7));
+        assert!(cursor.wait(&settings) >= Duration::from_secs(7));
+        cursor.pass(&event(None, Some(0)));
+        assert_eq!(cursor.wait(&settings), LEAST_WAIT);
+        assert!(cursor.wait(&settings) >= settings.reopen_after);
+    }
+}

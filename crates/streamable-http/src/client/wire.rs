@@ -1,0 +1,248 @@
+//! What a link, its calls and its feed share: where the upstream is, what the
+//! handshake has given, and whether it is over.
+
+use std::{
+    fmt,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Waker,
+};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use hyper::body::Incoming;
+use tracing::debug;
+use wharf_http::{Endpoint, EventReader, HttpClient, Sending, Target, collect};
+use wharf_proto::{
+    Revision, SessionId, header as names,
+    transport::{CallError, EndReason, Fault},
+};
+
+use super::{
+    ClientSettings,
+    refusal::{self, MAX_REFUSAL, Refusal},
+};
+
+/// The upstream's end of a link, shared by all of this end.
+pub(super) struct Wire {
+    pub(super) http: HttpClient,
+    pub(super) settings: ClientSettings,
+    endpoint: Endpoint,
+    /// The headers of a POST before the handshake is over.
+    opening: HeaderMap,
+    /// Given with the answer to `initialize`, if at all.
+    session: OnceLock<HeaderValue>,
+    agreed: OnceLock<Agreed>,
+    ended: OnceLock<EndReason>,
+    is_listened_to: AtomicBool,
+    /// Wakes the feed when one of the four above has changed.
+    feed: AtomicWaker,
+}
+
+/// What holds once the handshake is over.
+struct Agreed {
+    revision: Revision,
+    /// The headers of a POST from then on.
+    headers: HeaderMap,
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub(super) fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Self {
+        let mut opening = target.headers;
+        let accepted = HeaderValue::from_static("application/json, text/event-stream");
+        opening.insert(header::ACCEPT, accepted);
+        opening.insert(header::CONTENT_TYPE, HeaderValue::from_static(names::JSON));
+        Self {
+            http,
+            settings,
+            endpoint: target.endpoint,
+            opening,
+            session: OnceLock::new(),
+            agreed: OnceLock::new(),
+            ended: OnceLock::new(),
+            is_listened_to: AtomicBool::new(false),
+            feed: AtomicWaker::new(),
+        }
+    }
+
+    /// Sends a request that is not `initialize`, a notification or a response.
+    pub(super) fn post(&self, text: Bytes) -> Result<Sending, CallError> {
+        self.send(Method::POST, self.headers(), text)
+    }
+
+    /// Sends `initialize`, which belongs to no session yet.
+    pub(super) fn post_opening(&self, text: Bytes) -> Result<Sending, CallError> {
+        self.send(Method::POST, self.opening.clone(), text)
+    }
+
+    /// Opens an event stream: a new one, or one that broke off after the
+    /// event of that id.
+    pub(super) fn get(&self, last_event_id: Option<HeaderValue>) -> Result<Sending, CallError> {
+        let mut headers = self.headers();
+        headers.remove(header::CONTENT_TYPE);
+        headers.insert(header::ACCEPT, HeaderValue::from_static(names::EVENT_STREAM));
+        if let Some(id) = last_event_id {
+            headers.insert(names::LAST_EVENT_ID, id);
+        }
+        self.send(Method::GET, headers, Bytes::new())
+    }
+
+    /// Sends what has no answer but that it was taken.
+    pub(super) async fn tell(&self, text: Bytes) -> Result<(), CallError> {
+        let has_session = self.has_session();
+        let answer = self.post(text)?.await?;
+        let status = answer.status();
+        if status.is_success() {
+            self.http.finish(answer.into_body());
+            return Ok(());
+        }
+        let body = collect(answer.into_body(), MAX_REFUSAL).await;
+        let body = body.unwrap_or_default();
+        match refusal::judge(status, body, has_session) {
+            Refusal::SessionGone => Err(self.session_gone()),
+            Refusal::Error(_) | Refusal::Status => Err(refusal::error(status)),
+        }
+    }
+
+    /// Reads an answer as an event stream.
+    pub(super) fn events(&self, body: Incoming) -> EventReader {
+        /// What an event may hold besides its message: the names and the
+        /// values of its other fields.
+        const FIELDS: usize = 1024;
+        EventReader::new(body, self.settings.max_message.saturating_add(FIELDS))
+    }
+
+    /// Ends the upstream's session, where it has one that it knows of.
+    pub(super) async fn delete(&self) {
+        if !self.has_session() {
+            return;
+        }
+        let mut headers = self.headers();
+        headers.remove(header::CONTENT_TYPE);
+        let request = self.request(Method::DELETE, headers, Bytes::new());
+        match self.http.send(request).await {
+            Ok(answer) => {
+                debug!(upstream = %self.endpoint, status = %answer.status(), "session deleted");
+                self.http.finish(answer.into_body());
+            }
+            Err(error) => debug!(upstream = %self.endpoint, %error, "session not deleted"),
+        }
+    }
+
+    pub(super) fn agree(&self, revision: Revision) {
+        let mut headers = self.headers();
+        if revision.has_version_header() {
+            let version = HeaderValue::from_static(revision.as_str());
+            headers.insert(names::PROTOCOL_VERSION, version);
+        }
+        // A link shakes hands once: what it agreed on first holds.
+        let _ = self.agreed.set(Agreed { revision, headers });
+        self.feed.wake();
+    }
+
+    pub(super) fn listen(&self) {
+        self.is_listened_to.store(true, Ordering::Release);
+        self.feed.wake();
+    }
+
+    /// Whether somebody listens and the handshake is over.
+    pub(super) fn is_listening(&self) -> bool {
+        self.is_listened_to.load(Ordering::Acquire) && self.agreed.get().is_some()
+    }
+
+    /// Whether a broken stream may be asked for again. Event ids are of
+    /// 2025-03-26 and later (transports, resumability).
+    pub(super) fn may_resume(&self) -> bool {
+        self.agreed.get().is_some_and(|agreed| agreed.revision >= Revision::V2025_03_26)
+    }
+
+    pub(super) fn has_session(&self) -> bool {
+        self.session.get().is_some()
+    }
+
+    /// Takes the session id that comes with the answer to `initialize`.
+    ///
+    /// An id that the specification does not allow fails the handshake: what
+    /// follows would be refused for want of it, and less plainly.
+    pub(super) fn learn_session(&self, headers: &HeaderMap) -> Result<(), CallError> {
+        let Some(given) = headers.get(names::SESSION_ID).filter(|id| !id.is_empty()) else {
+            return Ok(());
+        };
+        let is_fit = given.to_str().is_ok_and(|id| SessionId::new(id).is_ok());
+        if !is_fit {
+            return Err(CallError::may_have_run(Fault::NotMcp {
+                found: "a session id outside visible ASCII".into(),
+            }));
+        }
+        let mut given = given.clone();
+        given.set_sensitive(true);
+        let _ = self.session.set(given);
+        Ok(())
+    }
+
+    /// Publishes why the link is over. Whether it was not over before.
+    pub(super) fn end(&self, reason: EndReason) -> bool {
+        let is_first = self.ended.set(reason).is_ok();
+        if is_first {
+            self.feed.wake();
+        }
+        is_first
+    }
+
+    /// Ends the link because the upstream does not know the session, and says
+    /// so of the request by which that was found.
+    pub(super) fn session_gone(&self) -> CallError {
+        self.end(EndReason::SessionGone);
+        CallError::not_sent(Fault::SessionGone)
+    }
+
+    pub(super) fn ended(&self) -> Option<&EndReason> {
+        self.ended.get()
+    }
+
+    /// Wakes the feed's task when the link's state changes from now on.
+    pub(super) fn register_feed(&self, waker: &Waker) {
+        self.feed.register(waker);
+    }
+
+    fn send(&self, method: Method, headers: HeaderMap, body: Bytes) -> Result<Sending, CallError> {
+        if let Some(reason) = self.ended.get() {
+            return Err(CallError::not_sent(Fault::Ended(reason.clone())));
+        }
+        Ok(self.http.send(self.request(method, headers, body)))
+    }
+
+    fn request(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = self.endpoint.uri().clone();
+        *request.headers_mut() = headers;
+        request
+    }
+
+    fn headers(&self) -> HeaderMap {
+        if let Some(agreed) = self.agreed.get() {
+            return agreed.headers.clone();
+        }
+        let mut headers = self.opening.clone();
+        if let Some(session) = self.session.get() {
+            headers.insert(names::SESSION_ID, session.clone());
+        }
+        headers
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("endpoint", &self.endpoint)
+            .field("has_session", &self.has_session())
+            .field("ended", &self.ended.get())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,195 @@
+//! The answer to a POST with calls: JSON, or an event stream.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::{Response, StatusCode};
+use http_body::Frame;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use wharf_http::{Body, empty_response, json_response};
+use wharf_proto::{
+    Message,
+    server::{Backend, Refusal},
+};
+
+use super::{
+    calls::InCare,
+    check::{Form, Rejection},
+    events::{self, EventFrame, Silence},
+    session::Session,
+};
+
+/// Several answers are a JSON array, or begin a stream at once; one may be
+/// either, and is an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    One,
+    Several,
+}
+
+/// The stream that carries what calls say and then their answers.
+struct AnswerStream<B: Backend> {
+    /// What was said before there was a stream.
+    first: Option<Bytes>,
+    calls: InCare<B>,
+    session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    silence: Silence,
+    is_over: bool,
+}
+
+/// Answers calls in the form that the client takes and that fits.
+///
+/// The response's head waits for what the calls say first, so that a session
+/// that has ended can still be answered with 404, but not beyond a silence
+/// after which proxies may take the connection for dead.
+pub(super) async fn answer<B: Backend>(
+    calls: InCare<B>,
+    form: Form,
+    count: Count,
+    keep_alive: Duration,
+) -> Result<Response<Body>, Rejection> {
+    if form == Form::Json {
+        return whole(calls, count).await;
+    }
+    let may_be_json = form == Form::Fitting && count == Count::One;
+    begin(calls, may_be_json, keep_alive).await
+}
+
+/// Waits for all answers and drops what is said before them.
+async fn whole<B: Backend>(
+    mut calls: InCare<B>,
+    count: Count,
+) -> Result<Response<Body>, Rejection> {
+    let session = Arc::clone(calls.session());
+    let session_ended = session.ended();
+    let mut answers = Vec::new();
+    let all_said = async {
+        while let Some(said) = calls.said().await {
+            match said {
+                Ok(Message::Response(response)) => answers.push(response),
+                Ok(dropped) => {
+                    tracing::debug!(message = ?dropped, "the client takes no event stream");
+                }
+                Err(Refusal::Cancelled) => {}
+                Err(Refusal::SessionEnded) => return Err(Rejection::UnknownSession),
+            }
+        }
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        outcome = all_said => outcome?,
+        () = session_ended => return Err(gone(&session)),
+    }
+    Ok(match (count, answers.as_slice()) {
+        // Cancelled: there is nothing to say, and that cannot be said in JSON.
+        (_, []) => empty_response(StatusCode::ACCEPTED),
+        (Count::One, [answer, ..]) => json_response(StatusCode::OK, answer.text().clone()),
+        (Count::Several, answers) => json_response(StatusCode::OK, array(answers)),
+    })
+}
+
+/// Waits for the first thing said, and lets it decide.
+async fn begin<B: Backend>(
+    mut calls: InCare<B>,
+    may_be_json: bool,
+    keep_alive: Duration,
+) -> Result<Response<Body>, Rejection> {
+    let mut session_ended = std::pin::pin!(calls.session().ended());
+    let mut silence = std::pin::pin!(events::silence(keep_alive));
+    let first = loop {
+        let said = tokio::select! {
+            biased;
+            said = calls.said() => said,
+            () = &mut session_ended => return Err(gone(calls.session())),
+            () = &mut silence => break None,
+        };
+        match said {
+            Some(Ok(Message::Response(response))) if may_be_json => {
+                return Ok(json_response(StatusCode::OK, response.text().clone()));
+            }
+            Some(Ok(message)) => break Some(events::event(message.text())),
+            Some(Err(Refusal::SessionEnded)) => return Err(Rejection::UnknownSession),
+            // Another call may have an answer.
+            Some(Err(Refusal::Cancelled)) => {}
+            None => return Ok(events::response(Body::empty())),
+        }
+    };
+    Ok(events::response(Body::stream(AnswerStream {
+        first,
+        session_ended: Box::pin(calls.session().ended()),
+        calls,
+        silence: Silence::new(keep_alive),
+        is_over: false,
+    })))
+}
+
+/// What a client is told whose session ended under its call. One without a
+/// session loses it to the server's end alone.
+fn gone<B: Backend>(session: &Session<B>) -> Rejection {
+    match session.id {
+        Some(_) => Rejection::UnknownSession,
+        None => Rejection::Stopping,
+    }
+}
+
+fn array(answers: &[wharf_proto::Response]) -> Bytes {
+    let length: usize = answers.iter().map(|answer| answer.text().len() + 1).sum();
+    let mut array = BytesMut::with_capacity(length + 1);
+    for (index, answer) in answers.iter().enumerate() {
+        array.put_u8(if index == 0 { b'[' } else { b',' });
+        array.put_slice(answer.text());
+    }
+    array.put_u8(b']');
+    array.freeze()
+}
+
+// === impl AnswerStream ===
+
+impl<B: Backend> AnswerStream<B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(first));
+        }
+        while let Poll::Ready(said) = self.calls.poll_said(cx) {
+            match said {
+                Some(Ok(message)) => {
+                    self.silence.broken();
+                    return Poll::Ready(Some(events::event(message.text())));
+                }
+                Some(Err(Refusal::Cancelled)) => {}
+                Some(Err(Refusal::SessionEnded)) | None => return Poll::Ready(None),
+            }
+        }
+        if self.session_ended.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        self.silence.poll_comment(cx).map(Some)
+    }
+}
+
+impl<B: Backend> http_body::Body for AnswerStream<B> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<EventFrame>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        self.poll(cx).map(|bytes| {
+            self.is_over = bytes.is_none();
+            bytes.map(|bytes| Ok(Frame::data(bytes)))
+        })
+    }
+
+    /// True with the last answer, so that it and the end are written at once.
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.first.is_none() && self.calls.is_over()
+    }
+}

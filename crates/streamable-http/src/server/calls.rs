@@ -1,0 +1,188 @@
+//! The calls of one POST, and who cares for them when the client goes away.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Weak},
+    task::{Context, Poll, ready},
+};
+
+use futures_util::{
+    Stream, StreamExt,
+    stream::{SelectAll, select_all},
+};
+use wharf_proto::{
+    Message,
+    server::{Backend, Refusal},
+    transport::Exchange,
+};
+
+use super::{OnDisconnect, Shared, carry, session::InUse, session::Session};
+
+/// What the calls say, and at last each its answer.
+pub(super) enum Calls<E> {
+    One(Call<E>),
+    Many(SelectAll<Call<E>>),
+}
+
+/// One call; empty once it has been answered or refused.
+pub(super) struct Call<E>(Option<E>);
+
+/// The calls of one POST while somebody waits for them. When that somebody
+/// goes away before the end, the calls go on in a task, if they are to be
+/// kept; that task ends with the session at the latest.
+pub(super) struct InCare<B: Backend> {
+    shared: Arc<Shared<B>>,
+    /// Both are there until they move into a task.
+    held: Option<(Calls<B::Exchange>, InUse<B>)>,
+    session: Arc<Session<B>>,
+    is_over: bool,
+}
+
+// === impl Calls ===
+
+impl<E: Exchange<Error = Refusal>> Calls<E> {
+    pub(super) const fn one(exchange: E) -> Self {
+        Self::One(Call(Some(exchange)))
+    }
+
+    pub(super) fn many(exchanges: impl IntoIterator<Item = E>) -> Self {
+        let calls = exchanges.into_iter().map(|exchange| Call(Some(exchange)));
+        Self::Many(select_all(calls))
+    }
+}
+
+impl<E: Exchange<Error = Refusal>> Stream for Calls<E> {
+    type Item = Result<Message, Refusal>;
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Refusal>>> {
+        match self.get_mut() {
+            Self::One(call) => Pin::new(call).poll_next(cx),
+            Self::Many(calls) => Pin::new(calls).poll_next(cx),
+        }
+    }
+}
+
+// === impl Call ===
+
+impl<E: Exchange<Error = Refusal>> Stream for Call<E> {
+    type Item = Result<Message, Refusal>;
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Refusal>>> {
+        let this = self.get_mut();
+        let Some(exchange) = &mut this.0 else {
+            return Poll::Ready(None);
+        };
+        let said = ready!(exchange.poll_next(cx));
+        if !matches!(said, Ok(Message::Request(_) | Message::Notification(_))) {
+            this.0 = None;
+        }
+        Poll::Ready(Some(said))
+    }
+}
+
+// === impl InCare ===
+
+impl<B: Backend> InCare<B> {
+    pub(super) fn new(
+        shared: &Arc<Shared<B>>,
+        calls: Calls<B::Exchange>,
+        in_use: InUse<B>,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            session: Arc::clone(in_use.session()),
+            held: Some((calls, in_use)),
+            is_over: false,
+        }
+    }
+
+    pub(super) const fn session(&self) -> &Arc<Session<B>> {
+        &self.session
+    }
+
+    /// Polls for what a call says next. `None` when each has ended. Where the
+    /// backend says that the session has, the server forgets it.
+    pub(super) fn poll_said(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Message, Refusal>>> {
+        let Some((calls, _)) = self.held.as_mut().filter(|_| !self.is_over) else {
+            return Poll::Ready(None);
+        };
+        let said = ready!(calls.poll_next_unpin(cx));
+        match (&said, &*calls) {
+            (None, _) | (Some(Ok(Message::Response(_))), Calls::One(_)) => self.is_over = true,
+            (Some(Err(Refusal::SessionEnded)), _) => {
+                self.is_over = true;
+                self.shared.forget(&self.session);
+            }
+            _ => {}
+        }
+        Poll::Ready(said)
+    }
+
+    /// Waits for what a call says next, as [`InCare::poll_said`].
+    pub(super) async fn said(&mut self) -> Option<Result<Message, Refusal>> {
+        std::future::poll_fn(|cx| self.poll_said(cx)).await
+    }
+
+    /// Whether each call has ended, as far as is known without polling.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    fn is_kept(&self) -> bool {
+        // A client that goes away cancels by its revision, or by the
+        // operator's word. A call that has panicked is beyond keeping.
+        self.shared.settings.on_disconnect == OnDisconnect::Keep
+            && !self.session.revision.is_some_and(|revision| revision.disconnect_cancels())
+            && !self.session.has_ended()
+            && !std::thread::panicking()
+    }
+}
+
+impl<B: Backend> Drop for InCare<B> {
+    fn drop(&mut self) {
+        if self.is_over || !self.is_kept() {
+            return;
+        }
+        if let Some((calls, in_use)) = self.held.take() {
+            let shared = Arc::downgrade(&self.shared);
+            carry::spawn(&self.shared.tasks, keep(calls, in_use, shared));
+        }
+    }
+}
+
+/// Polls calls to their end, or to the session's. The server is held weakly:
+/// when nobody serves any more, calls must not keep it up.
+async fn keep<B: Backend>(
+    mut calls: Calls<B::Exchange>,
+    in_use: InUse<B>,
+    shared: Weak<Shared<B>>,
+) {
+    let to_the_end = async {
+        while let Some(said) = calls.next().await {
+            match said {
+                Ok(message) => in_use.missed(&message),
+                Err(Refusal::Cancelled) => {}
+                Err(Refusal::SessionEnded) => {
+                    if let Some(shared) = shared.upgrade() {
+                        shared.forget(&in_use);
+                    }
+                    return;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = in_use.ended() => {}
+        () = to_the_end => {}
+    }
+}

@@ -1,0 +1,222 @@
+//! POST: a client's messages.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use wharf_http::{Body, collect, empty_response, is_json, json_response, unguessable};
+use wharf_proto::{
+    Message, Request, RequestId, Revision, header, method,
+    server::{Backend, Caller, Opening},
+    transport::Cause,
+};
+
+use super::{
+    Sessions, Shared,
+    answer::{self, Count},
+    calls::{Calls, InCare},
+    carry::Carried,
+    check::{Form, Rejection},
+    events,
+    session::{InUse, Session},
+};
+
+/// One POST: who sent it, and in which form it is answered.
+struct Post<'a, B: Backend> {
+    shared: &'a Arc<Shared<B>>,
+    caller: Caller<'a>,
+    form: Form,
+}
+
+/// Takes the body of a POST and answers it.
+pub(super) async fn take<B, R>(
+    shared: &Arc<Shared<B>>,
+    headers: &HeaderMap,
+    body: R,
+    peer: Option<SocketAddr>,
+) -> Response<Body>
+where
+    B: Backend,
+    R: http_body::Body<Data = Bytes> + Send + Unpin,
+    Cause: From<R::Error>,
+{
+    let (post, posted) = match read(shared, headers, body, peer).await {
+        Ok(read) => read,
+        Err(rejection) => return rejection.to_response(None),
+    };
+    match posted {
+        wharf_proto::Body::Single(Message::Request(request)) => post.request(request).await,
+        wharf_proto::Body::Single(message) => post.said(message).await,
+        wharf_proto::Body::Batch(messages) => post.batch(messages).await,
+    }
+    .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
+}
+
+async fn read<'a, B, R>(
+    shared: &'a Arc<Shared<B>>,
+    headers: &'a HeaderMap,
+    body: R,
+    peer: Option<SocketAddr>,
+) -> Result<(Post<'a, B>, wharf_proto::Body), Rejection>
+where
+    B: Backend,
+    R: http_body::Body<Data = Bytes> + Send + Unpin,
+    Cause: From<R::Error>,
+{
+    let form = Form::of(headers, shared.settings.answers)?;
+    if !is_json(headers) {
+        return Err(Rejection::NotJson);
+    }
+    let text = collect(body, shared.settings.max_body).await.map_err(Rejection::Unread)?;
+    let posted = wharf_proto::Body::parse(text).map_err(Rejection::Malformed)?;
+    let post = Post { shared, caller: Caller { headers, peer }, form };
+    Ok((post, posted))
+}
+
+/// A rejection, and the request it answers.
+type Rejected = (Rejection, Option<RequestId>);
+
+// === impl Post ===
+
+impl<B: Backend> Post<'_, B> {
+    async fn request(self, request: Request) -> Result<Response<Body>, Rejected> {
+        let id = request.id().clone();
+        let answered = if request.method() == method::INITIALIZE {
+            self.initialize(request).await
+        } else {
+            self.call(request).await
+        };
+        answered.map_err(|rejection| (rejection, Some(id)))
+    }
+
+    async fn call(self, request: Request) -> Result<Response<Body>, Rejection> {
+        let shared = self.shared;
+        let session = shared.session(self.caller.headers)?;
+        let exchange = shared.backend.call(&session.state, request, self.caller);
+        let calls = InCare::new(shared, Calls::one(exchange), session);
+        answer::answer(calls, self.form, Count::One, shared.settings.keep_alive).await
+    }
+
+    /// Opens a session. A session id in the headers is not looked at: a
+    /// client that begins anew may not have forgotten the old one.
+    async fn initialize(self, hello: Request) -> Result<Response<Body>, Rejection> {
+        let shared = self.shared;
+        // A shutdown waits for the session that may come of this, to close it.
+        let _opening = shared.tasks.token();
+        let place = match shared.settings.sessions {
+            Sessions::Kept => Some(self.make_room()?),
+            Sessions::None => None,
+        };
+        let opening = shared.backend.open(hello, self.caller);
+        let opening = shared.stop.run_until_cancelled(opening).await;
+        let Opening { response, session } = opening.ok_or(Rejection::Stopping)?;
+        let mut answer = match self.form {
+            Form::EventStream => events::response(Body::full(events::event(response.text()))),
+            Form::Fitting | Form::Json => json_response(StatusCode::OK, response.text().clone()),
+        };
+        let Some(state) = session else {
+            return Ok(answer);
+        };
+        let id = unguessable();
+        let header = HeaderValue::from_str(id.expose()).expect("an id is visible ASCII");
+        let session = Session::new(id.clone(), state, response.agreed_revision(), &shared.stop);
+        let Some(place) = place else {
+            // Nobody will find it.
+            shared.end(session).leave_to_task();
+            return Ok(answer);
+        };
+        shared.table.insert(id, Arc::clone(&session), place);
+        shared.sweep();
+        if shared.stop.is_cancelled() {
+            // The server may have closed its sessions before this one was in.
+            shared.forget(&session);
+            return Err(Rejection::Stopping);
+        }
+        answer.headers_mut().insert(header::SESSION_ID, header);
+        Ok(answer)
+    }
+
+    fn make_room(&self) -> Result<super::table::Place, Rejection> {
+        let (place, evicted) = self.shared.table.reserve().ok_or(Rejection::Full)?;
+        if let Some(session) = evicted {
+            tracing::debug!("an idle session makes room for another");
+            self.shared.end(session).leave_to_task();
+        }
+        Ok(place)
+    }
+
+    /// Takes a notification or a response.
+    async fn said(self, message: Message) -> Result<Response<Body>, Rejected> {
+        let session = self.session()?;
+        self.deliver(session, vec![message]).await;
+        Ok(empty_response(StatusCode::ACCEPTED))
+    }
+
+    async fn batch(self, messages: Vec<Message>) -> Result<Response<Body>, Rejected> {
+        let (mut requests, mut said) = (Vec::new(), Vec::new());
+        for message in messages {
+            match message {
+                Message::Request(request) => requests.push(request),
+                message => said.push(message),
+            }
+        }
+        if requests.iter().any(|request| request.method() == method::INITIALIZE) {
+            return Err((Rejection::BatchedInitialize, None));
+        }
+        let session = self.session()?;
+        if !session.revision.is_none_or(Revision::has_batches) {
+            return Err((Rejection::Batch, None));
+        }
+        let session = self.deliver(session, said).await;
+        if requests.is_empty() {
+            return Ok(empty_response(StatusCode::ACCEPTED));
+        }
+        let shared = self.shared;
+        let exchanges: Vec<_> = requests
+            .into_iter()
+            .map(|request| shared.backend.call(&session.state, request, self.caller))
+            .collect();
+        let calls = InCare::new(shared, Calls::many(exchanges), session);
+        answer::answer(calls, self.form, Count::Several, shared.settings.keep_alive)
+            .await
+            .map_err(|rejection| (rejection, None))
+    }
+
+    fn session(&self) -> Result<InUse<B>, Rejected> {
+        self.shared.session(self.caller.headers).map_err(|rejection| (rejection, None))
+    }
+
+    /// Gives the backend what wants no answer, one after the other, also when
+    /// the client does not wait for it: what was taken is taken.
+    async fn deliver(&self, session: InUse<B>, said: Vec<Message>) -> InUse<B> {
+        if said.is_empty() {
+            return session;
+        }
+        let in_use = Arc::clone(session.session()).enter();
+        let backend = Arc::clone(&self.shared.backend);
+        let ended = session.ended();
+        let delivery = async move {
+            for message in said {
+                match message {
+                    Message::Notification(notification) => {
+                        backend.notify(&in_use.state, notification).await;
+                    }
+                    Message::Response(response) => {
+                        backend.respond(&in_use.state, response).await;
+                    }
+                    // Requests are calls.
+                    Message::Request(_) => {}
+                }
+            }
+        };
+        let delivery = async move {
+            tokio::select! {
+                biased;
+                () = delivery => {}
+                () = ended => {}
+            }
+        };
+        Carried::new(&self.shared.tasks, delivery).await;
+        session
+    }
+}

@@ -1,0 +1,146 @@
+//! A client's session, and how the server knows that it is in use.
+
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use wharf_proto::{Message, Revision, SessionId, server::Backend};
+
+use super::listen::Listening;
+
+/// A client's session.
+pub(super) struct Session<B: Backend> {
+    /// `None` for a client that keeps no session: then this one lasts as long
+    /// as the request.
+    pub(super) id: Option<SessionId>,
+    /// What the backend keeps of it.
+    pub(super) state: Arc<B::Session>,
+    /// What was agreed on; `None` where that is not known.
+    pub(super) revision: Option<Revision>,
+    pub(super) listening: Listening<B::Feed>,
+    ended: CancellationToken,
+    born: Instant,
+    /// Requests, streams and calls under way.
+    uses: AtomicUsize,
+    /// Milliseconds after `born`.
+    last_use: AtomicU64,
+}
+
+/// A session in use: it does not count as idle while this lives.
+pub(super) struct InUse<B: Backend>(Arc<Session<B>>);
+
+// === impl Session ===
+
+impl<B: Backend> Session<B> {
+    /// A session that the client knows by an id. It ends with `server` at the
+    /// latest.
+    pub(super) fn new(
+        id: SessionId,
+        state: Arc<B::Session>,
+        revision: Option<Revision>,
+        server: &CancellationToken,
+    ) -> Arc<Self> {
+        Self::of(Some(id), state, revision, server.child_token())
+    }
+
+    /// The session of a client that keeps none.
+    pub(super) fn anonymous(
+        state: Arc<B::Session>,
+        revision: Revision,
+        server: CancellationToken,
+    ) -> Arc<Self> {
+        Self::of(None, state, Some(revision), server)
+    }
+
+    fn of(
+        id: Option<SessionId>,
+        state: Arc<B::Session>,
+        revision: Option<Revision>,
+        ended: CancellationToken,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            state,
+            revision,
+            listening: Listening::new(),
+            ended,
+            born: Instant::now(),
+            uses: AtomicUsize::new(0),
+            last_use: AtomicU64::new(0),
+        })
+    }
+
+    /// Begins a use.
+    pub(super) fn enter(self: Arc<Self>) -> InUse<B> {
+        self.uses.fetch_add(1, Ordering::AcqRel);
+        InUse(self)
+    }
+
+    /// For how long nothing has been done in the session; `None` while
+    /// something is. Nothing can begin meanwhile if the caller keeps others
+    /// out of the table.
+    pub(super) fn idle(&self) -> Option<Duration> {
+        if self.uses.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let last_use = Duration::from_millis(self.last_use.load(Ordering::Relaxed));
+        Some(self.born.elapsed().saturating_sub(last_use))
+    }
+
+    /// Ends the streams and the calls of a session that clients find no more.
+    pub(super) fn end(&self) {
+        // The token of a session without an id is the server's own.
+        if self.id.is_some() {
+            self.ended.cancel();
+        }
+        self.listening.end();
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_cancelled()
+    }
+
+    /// Waits for the session's end.
+    pub(super) fn ended(&self) -> WaitForCancellationFutureOwned {
+        self.ended.clone().cancelled_owned()
+    }
+
+    /// Takes what a stream would have carried had its client not gone.
+    /// Streams cannot be taken up again yet, so that nobody will ask for it.
+    pub(super) fn missed(&self, message: &Message) {
+        tracing::debug!(?message, "a message came after its client had gone");
+    }
+}
+
+// === impl InUse ===
+
+impl<B: Backend> InUse<B> {
+    /// The session, for those who need it beyond this use.
+    pub(super) const fn session(&self) -> &Arc<Session<B>> {
+        &self.0
+    }
+}
+
+impl<B: Backend> Deref for InUse<B> {
+    type Target = Session<B>;
+
+    fn deref(&self) -> &Session<B> {
+        &self.0
+    }
+}
+
+impl<B: Backend> Drop for InUse<B> {
+    fn drop(&mut self) {
+        let now = u64::try_from(self.0.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+        // `fetch_max`: uses may end in another order than their clocks say.
+        self.0.last_use.fetch_max(now, Ordering::Relaxed);
+        self.0.uses.fetch_sub(1, Ordering::AcqRel);
+    }
+}
