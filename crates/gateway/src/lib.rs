@@ -1,1 +1,29 @@
-//! The MCP gateway service: many clients, many servers, sessions kept open
+#![doc = include_str!("../README.md")]
+
+mod admin;
+mod aggregate;
+mod catalogue;
+mod dial;
+mod direct;
+mod doors;
+mod downstream;
+mod endpoint;
+mod error;
+mod fleet;
+mod fresh;
+mod gateway;
+mod heard;
+mod relay;
+mod settings;
+mod upstream;
+mod wire;
+
+pub use dial::Dial;
+pub use error::SetupError;
+pub use gateway::Gateway;
+pub use settings::{
+    BadSeparator, BadUpstreamId, OnDisconnect, ScopeSetting, Separator, Settings, Transport,
+    UpstreamId, UpstreamSettings,
+};
+pub use upstream::Upstreams;
+pub use wire::{WireExchange, WireFeed, WireLink};

@@ -1,0 +1,126 @@
+//! The admin listener: is it well, is it ready, what has it done. No secret
+//! is in any of it.
+
+use std::{fmt, sync::Arc};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use serde_json::{Value, json};
+use wharf_http::{Body, Guard, json_response};
+use wharf_pool::UpstreamSnapshot;
+
+mod metrics;
+
+use crate::{doors::Doors, fleet::Fleet, gateway::Readiness};
+
+/// Answers operators.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    guard: Guard,
+    fleet: Arc<Fleet>,
+    doors: Arc<Doors>,
+    readiness: Arc<Readiness>,
+}
+
+// === impl Admin ===
+
+impl Admin {
+    pub(crate) fn new(
+        guard: Guard,
+        fleet: &Arc<Fleet>,
+        doors: &Arc<Doors>,
+        readiness: &Arc<Readiness>,
+    ) -> Self {
+        let (fleet, doors) = (Arc::clone(fleet), Arc::clone(doors));
+        Self { guard, fleet, doors, readiness: Arc::clone(readiness) }
+    }
+
+    pub(crate) fn handle<B>(&self, request: &Request<B>) -> Response<Body> {
+        if let Err(forbidden) = self.guard.check(request.headers()) {
+            return problem(StatusCode::FORBIDDEN, &forbidden.to_string());
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is served here");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match request.uri().path() {
+            "/healthz" => json_response(StatusCode::OK, r#"{"status":"ok"}"#),
+            "/readyz" if self.readiness.is_draining() => {
+                json_response(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
+            }
+            "/readyz" => json_response(StatusCode::OK, r#"{"status":"ready"}"#),
+            "/metrics" => self.metrics(),
+            "/admin/pool" => json_response(StatusCode::OK, self.pool().to_string()),
+            _ => problem(
+                StatusCode::NOT_FOUND,
+                "no such path; there are /healthz, /readyz, /metrics and /admin/pool",
+            ),
+        }
+    }
+
+    fn metrics(&self) -> Response<Body> {
+        let snapshot = self.fleet.pool.snapshot();
+        let (aggregate, direct) = self.doors.sessions();
+        let ids = self.fleet.upstreams.all().iter().map(|upstream| upstream.id().as_str());
+        let clients: Vec<_> = std::iter::once(("", aggregate)).chain(ids.zip(direct)).collect();
+        let text = metrics::write(&snapshot, &clients);
+        let mut response = Response::new(Body::full(text));
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        response
+    }
+
+    fn pool(&self) -> Value {
+        let snapshot = self.fleet.pool.snapshot();
+        let (aggregate, direct) = self.doors.sessions();
+        let upstreams: Vec<_> = self
+            .fleet
+            .upstreams
+            .all()
+            .iter()
+            .zip(direct)
+            .map(|(upstream, clients)| {
+                let id = upstream.id().as_str();
+                let used = snapshot.upstreams.iter().find(|used| used.upstream == id);
+                let unused = UpstreamSnapshot::default();
+                let mut value = figures(used.unwrap_or(&unused));
+                value["id"] = id.into();
+                value["transport"] = upstream.transport().label().into();
+                value["clients"] = clients.into();
+                value
+            })
+            .collect();
+        json!({ "clients": aggregate, "draining": self.readiness.is_draining(), "upstreams": upstreams })
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Admin")
+    }
+}
+
+fn figures(upstream: &UpstreamSnapshot) -> Value {
+    let ends: serde_json::Map<_, _> = upstream
+        .ends
+        .iter()
+        .map(|(reason, count)| ((*reason).to_owned(), Value::from(*count)))
+        .collect();
+    json!({
+        "keys": upstream.keys,
+        "sessions": upstream.sessions,
+        "opening": upstream.opening,
+        "leases": upstream.leases,
+        "waiters": upstream.waiters,
+        "hits": upstream.hits,
+        "misses": upstream.misses,
+        "refusals": upstream.refusals,
+        "opens": upstream.opens,
+        "openFailures": upstream.open_failures,
+        "ends": ends,
+    })
+}
+
+fn problem(status: StatusCode, what: &str) -> Response<Body> {
+    json_response(status, json!({ "error": what }).to_string())
+}

@@ -1,0 +1,44 @@
+//! What the two kinds of endpoint have in common.
+
+use std::task::{Context, Poll};
+
+use wharf_proto::{
+    Message, Response,
+    server::{Refusal, Reply},
+    transport::Exchange,
+};
+
+use crate::relay::Relay;
+
+/// A call of a client's: answered here, or carried to an upstream.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "most calls are the large variant")]
+pub(crate) enum Answering {
+    /// Answered here.
+    Here(Reply),
+    /// Carried to an upstream: the usual way, and so not boxed.
+    Relay(Relay),
+}
+
+// === impl Answering ===
+
+impl Answering {
+    pub(crate) const fn at_once(response: Response) -> Self {
+        Self::Here(Reply::ready(response))
+    }
+
+    pub(crate) fn later(response: impl Future<Output = Response> + Send + 'static) -> Self {
+        Self::Here(Reply::later(response))
+    }
+}
+
+impl Exchange for Answering {
+    type Error = Refusal;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Refusal>> {
+        match self {
+            Self::Here(reply) => reply.poll_next(cx),
+            Self::Relay(relay) => relay.poll_next(cx),
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The upstreams and the pool of sessions with them: what both kinds of
+//! endpoint stand on.
+
+use std::{fmt, sync::Arc};
+
+use tokio::time::{Instant, timeout};
+use tokio_util::task::TaskTracker;
+use wharf_pool::{Handshake, Key, Lease, Pool, Session};
+use wharf_proto::{
+    ErrorObject, Json, Request, RequestId, Response, code, method, transport::Exchange,
+};
+
+use crate::{
+    Dial, Settings, SetupError,
+    catalogue::{Kind, Listing},
+    downstream::{Asked, Downstream},
+    error::Failure,
+    upstream::{Upstream, Upstreams},
+    wire::WireLink,
+};
+
+/// How many pages of one list are read before it is taken to be endless.
+const MAX_PAGES: usize = 1000;
+
+/// The upstreams and the pool.
+pub(crate) struct Fleet {
+    pub(crate) settings: Settings,
+    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) pool: Pool<Dial>,
+    /// Small things said to upstreams that nobody waits for.
+    errands: TaskTracker,
+}
+
+// === impl Fleet ===
+
+impl Fleet {
+    pub(crate) fn new(settings: Settings) -> Result<Arc<Self>, SetupError> {
+        let upstreams = Upstreams::new(settings.upstreams.clone(), settings.max_message)?;
+        let limits = settings.upstreams.iter();
+        let limits = limits.map(|upstream| (upstream.id.shared(), upstream.limits.clone()));
+        let pool_settings = wharf_pool::Settings {
+            sessions: settings.sessions,
+            upstreams: limits.collect(),
+            ..wharf_pool::Settings::default()
+        };
+        let pool = Pool::new(Dial::new(Arc::clone(&upstreams)), pool_settings);
+        Ok(Arc::new(Self { settings, upstreams, pool, errands: TaskTracker::new() }))
+    }
+
+    /// Leases a session.
+    pub(crate) async fn lease(
+        &self,
+        upstream: &Upstream,
+        key: &Key,
+    ) -> Result<Lease<WireLink>, Failure> {
+        let deadline = Instant::now() + self.settings.acquire_timeout;
+        let lease = self.pool.acquire(key, deadline).await;
+        let lease =
+            lease.map_err(|source| Failure::Acquire { upstream: upstream.id().clone(), source })?;
+        if !lease.has_session() {
+            upstream.note_sessionless();
+        }
+        Ok(lease)
+    }
+
+    /// Puts a request of an upstream's to the client, if the client can be
+    /// asked; else answers it here.
+    pub(crate) fn ask(
+        &self,
+        downstream: &Downstream,
+        session: &Session<WireLink>,
+        request: &Request,
+    ) -> Option<Asked> {
+        let response = if request.method() == method::PING {
+            Response::success(request.id(), &Json::empty_object())
+        } else if downstream.can_answer(request.method()) {
+            return Some(downstream.ask(session, request));
+        } else {
+            let error = ErrorObject::new(
+                code::METHOD_NOT_FOUND,
+                format!("the client has not declared what {} needs", request.method()),
+            );
+            Response::failure(Some(request.id()), &error)
+        };
+        let session = session.clone();
+        self.errands.spawn(async move {
+            if let Err(error) = session.respond(response).await {
+                tracing::debug!(%error, "an upstream did not take our answer");
+            }
+        });
+        None
+    }
+
+    /// What an upstream says of itself.
+    pub(crate) async fn handshake(&self, upstream: &Upstream) -> Result<Arc<Handshake>, Failure> {
+        let fetch =
+            async || Ok(self.lease(upstream, upstream.own_key()).await?.handshake().clone());
+        upstream.catalogue.handshake.value(self.settings.list_lifetime, fetch).await
+    }
+
+    /// One list of one upstream's.
+    pub(crate) async fn listing(
+        &self,
+        upstream: &Upstream,
+        kind: Kind,
+    ) -> Result<Arc<Listing>, Failure> {
+        let limit = self.settings.list_timeout;
+        let fetch = async || {
+            let fetched = timeout(limit, self.fetch(upstream, kind)).await;
+            fetched.unwrap_or_else(|_| {
+                Err(Failure::TimedOut { upstream: upstream.id().clone(), limit })
+            })
+        };
+        upstream.catalogue.list(kind).value(self.settings.list_lifetime, fetch).await
+    }
+
+    async fn fetch(&self, upstream: &Upstream, kind: Kind) -> Result<Listing, Failure> {
+        let lease = self.lease(upstream, upstream.own_key()).await?;
+        let mut listing = Listing::default();
+        if !lease.handshake().offers(kind.capability()) {
+            return Ok(listing);
+        }
+        let mut cursor = None;
+        for _ in 0..MAX_PAGES {
+            let params = cursor.map(|cursor: Json| page_params(&cursor));
+            let request = Request::new(&RequestId::from(0), kind.method(), params.as_ref());
+            let answer = lease
+                .call(&request)
+                .answer()
+                .await
+                .map_err(|source| Failure::Call { upstream: upstream.id().clone(), source })?;
+            if answer.error_code() == Some(code::METHOD_NOT_FOUND) {
+                // Servers with resources need not have templates.
+                return Ok(listing);
+            }
+            let bad = || Failure::NoList { upstream: upstream.id().clone(), method: kind.method() };
+            let result = answer.result().ok_or_else(bad)?;
+            let items = result.field(kind.member()).and_then(|items| items.items());
+            listing.take(kind, items.ok_or_else(bad)?, upstream.id(), &self.settings.separator);
+            cursor = result.field("nextCursor").filter(|cursor| cursor.as_str() != "null");
+            if cursor.is_none() {
+                return Ok(listing);
+            }
+        }
+        tracing::warn!(upstream = %upstream.id(), list = kind.member(), "the list has too many pages");
+        Ok(listing)
+    }
+
+    /// Says the last words to the upstreams.
+    pub(crate) async fn shutdown(&self, deadline: Instant) {
+        self.pool.shutdown(deadline).await;
+        self.errands.close();
+        // Sessions have ended, so what is left of these ends at once.
+        self.errands.wait().await;
+    }
+}
+
+impl fmt::Debug for Fleet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.upstreams, f)
+    }
+}
+
+fn page_params(cursor: &Json) -> Json {
+    Json::parse(format!(r#"{{"cursor":{cursor}}}"#)).expect("a cursor is JSON")
+}

@@ -1,0 +1,151 @@
+//! The gateway: listeners, and the order in which it stops.
+
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tokio::{
+    net::TcpListener,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use wharf_http::{AcceptSettings, Guard};
+use wharf_pool::Snapshot;
+
+use crate::{Settings, SetupError, admin::Admin, doors::Doors, fleet::Fleet};
+
+/// An MCP gateway. Clones are handles on the same one.
+#[derive(Clone)]
+pub struct Gateway {
+    fleet: Arc<Fleet>,
+}
+
+/// Whether the gateway takes new work; shared with the admin listener.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    is_draining: AtomicBool,
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// Makes a gateway. It connects to nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] where the settings contradict themselves.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn new(settings: Settings) -> Result<Self, SetupError> {
+        Ok(Self { fleet: Fleet::new(settings)? })
+    }
+
+    /// What the pool holds and has done.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.fleet.pool.snapshot()
+    }
+
+    /// Serves clients on `listener`, and figures on `admin`, until `shutdown`.
+    /// Then it accepts nobody any more, lets calls under way finish within
+    /// the drain timeout, ends the clients' sessions, takes leave of the
+    /// upstreams, and returns.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: dropped midway, sessions end without a goodbye.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        admin: Option<TcpListener>,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
+        let guard = guard(&self.fleet.settings, &listener);
+        let doors = Arc::new(Doors::new(&self.fleet, &guard));
+        let readiness = Arc::<Readiness>::default();
+        let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
+
+        let mut clients = JoinSet::new();
+        let handle = {
+            let doors = Arc::clone(&doors);
+            move |request, peer| {
+                let doors = Arc::clone(&doors);
+                async move { doors.handle(request, peer).await }
+            }
+        };
+        let stopped = stop.clone().cancelled_owned();
+        clients.spawn(wharf_http::serve(listener, handle, AcceptSettings::default(), stopped));
+
+        let mut operators = JoinSet::new();
+        if let Some(listener) = admin {
+            let guard = guard_of(&listener);
+            let admin = Admin::new(guard, &self.fleet, &doors, &readiness);
+            let handle = move |request, _| {
+                let admin = admin.clone();
+                async move { admin.handle(&request) }
+            };
+            let stopped = stop_admin.clone().cancelled_owned();
+            operators.spawn(wharf_http::serve(
+                listener,
+                handle,
+                AcceptSettings::default(),
+                stopped,
+            ));
+        }
+
+        shutdown.await;
+        readiness.is_draining.store(true, Ordering::Relaxed);
+        self.drain(&doors, clients, &stop).await;
+        stop_admin.cancel();
+        let soon = Instant::now() + std::time::Duration::from_secs(1);
+        // An operator who has not read the answer by then will not.
+        let _ = timeout_at(soon, operators.join_all()).await;
+    }
+
+    /// Stops in the order that loses least: no new clients, calls finish,
+    /// clients' sessions end, upstream sessions end.
+    async fn drain(&self, doors: &Doors, mut clients: JoinSet<()>, stop: &CancellationToken) {
+        let deadline = Instant::now() + self.fleet.settings.drain_timeout;
+        tracing::info!("draining: no new connections, calls under way finish");
+        stop.cancel();
+        doors.drain();
+        let finished = timeout_at(deadline, async { while clients.join_next().await.is_some() {} });
+        if finished.await.is_err() {
+            tracing::warn!("some calls did not finish in time and are cut short");
+        }
+        doors.shutdown().await;
+        clients.shutdown().await;
+        self.fleet.shutdown(deadline.max(Instant::now())).await;
+        tracing::info!("drained: all sessions have ended");
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.fleet, f)
+    }
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+}
+
+fn guard(settings: &Settings, listener: &TcpListener) -> Guard {
+    settings.guard(listener.local_addr().expect("a listener has an address"))
+}
+
+fn guard_of(listener: &TcpListener) -> Guard {
+    Guard::for_listener(listener.local_addr().expect("a listener has an address"))
+}

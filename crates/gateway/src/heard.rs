@@ -1,0 +1,132 @@
+//! What an upstream says unasked, on its way to one client.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::time::sleep;
+use wharf_pool::{Inbound, Lease};
+use wharf_proto::{Message, Notification, method, server::Refusal, transport::Feed};
+
+use crate::{downstream::Downstream, fleet::Fleet, upstream::Upstream, wire::WireLink};
+
+/// How long to wait before listening again after the upstream was lost, at
+/// first and at most.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// What one upstream says unasked, for one client. While the client listens
+/// the session is in use, and does not end for being idle.
+pub(crate) struct Heard(Pin<Box<dyn Stream<Item = Message> + Send>>);
+
+struct Ear {
+    fleet: Arc<Fleet>,
+    upstream: Arc<Upstream>,
+    downstream: Arc<Downstream>,
+    hearing: Option<(Lease<WireLink>, Inbound)>,
+    pause: Duration,
+}
+
+// === impl Heard ===
+
+impl Heard {
+    pub(crate) fn new(
+        fleet: &Arc<Fleet>,
+        upstream: &Arc<Upstream>,
+        downstream: &Arc<Downstream>,
+    ) -> Self {
+        let ear = Ear {
+            fleet: Arc::clone(fleet),
+            upstream: Arc::clone(upstream),
+            downstream: Arc::clone(downstream),
+            hearing: None,
+            pause: FIRST_PAUSE,
+        };
+        Self(Box::pin(stream::unfold(ear, async |mut ear| {
+            let message = ear.next().await;
+            Some((message, ear))
+        })))
+    }
+}
+
+impl Feed for Heard {
+    type End = Refusal;
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Refusal>> {
+        self.0.poll_next_unpin(cx).map(|message| message.ok_or(Refusal::SessionEnded))
+    }
+}
+
+impl fmt::Debug for Heard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Heard(..)")
+    }
+}
+
+// === impl Ear ===
+
+impl Ear {
+    /// The next thing for the client, over as many sessions as it takes.
+    async fn next(&mut self) -> Message {
+        loop {
+            let Some((lease, inbound)) = &mut self.hearing else {
+                self.begin().await;
+                continue;
+            };
+            match inbound.next().await {
+                Ok(message) => {
+                    self.pause = FIRST_PAUSE;
+                    if let Some(message) = pass_on(&self.fleet, &self.downstream, lease, message) {
+                        return message;
+                    }
+                }
+                Err(_) => {
+                    self.hearing = None;
+                    self.rest().await;
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self) {
+        let key = self.downstream.key(&self.upstream).clone();
+        match self.fleet.lease(&self.upstream, &key).await {
+            Ok(lease) => {
+                let inbound = lease.listen();
+                self.hearing = Some((lease, inbound));
+            }
+            Err(failure) => {
+                tracing::debug!(%failure, "an upstream cannot be listened to");
+                self.rest().await;
+            }
+        }
+    }
+
+    async fn rest(&mut self) {
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn pass_on(
+    fleet: &Fleet,
+    downstream: &Downstream,
+    lease: &Lease<WireLink>,
+    message: Message,
+) -> Option<Message> {
+    match message {
+        Message::Request(request) => {
+            fleet.ask(downstream, lease, &request).map(|asked| asked.request.into())
+        }
+        Message::Notification(said) if said.method() == method::CANCELLED => {
+            downstream.taken_back(lease, &said).map(Notification::into)
+        }
+        said @ Message::Notification(_) => Some(said),
+        Message::Response(_) => None,
+    }
+}
