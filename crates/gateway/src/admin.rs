@@ -1,7 +1,13 @@
 //! The admin listener: is it well, is it ready, what has it done. No secret
 //! is in any of it.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
@@ -10,7 +16,7 @@ use wharf_pool::UpstreamSnapshot;
 
 mod metrics;
 
-use crate::{doors::Doors, fleet::Fleet, gateway::Readiness};
+use crate::{doors::Doors, fleet::Fleet};
 
 /// Answers operators.
 #[derive(Clone)]
@@ -19,6 +25,25 @@ pub(crate) struct Admin {
     fleet: Arc<Fleet>,
     doors: Arc<Doors>,
     readiness: Arc<Readiness>,
+}
+
+/// Whether the gateway takes new work.
+#[derive(Debug, Default)]
+pub(crate) struct Readiness {
+    is_draining: AtomicBool,
+}
+
+// === impl Readiness ===
+
+impl Readiness {
+    /// No new work from now on.
+    pub(crate) fn begin_draining(&self) {
+        self.is_draining.store(true, Ordering::Relaxed);
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
 }
 
 // === impl Admin ===

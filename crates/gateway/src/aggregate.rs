@@ -35,7 +35,7 @@ impl Backend for Aggregate {
     type Feed = Silence;
 
     async fn open(&self, hello: Request, _: Caller<'_>) -> Opening<Downstream> {
-        let downstream = Downstream::new(&hello, self.fleet.upstreams.all().len());
+        let downstream = Downstream::new(&hello, &self.fleet);
         let result = welcome::welcome(&self.fleet, downstream.revision()).await;
         Opening::accepted(Response::success(hello.id(), &result), downstream)
     }
@@ -84,7 +84,7 @@ impl Backend for Aggregate {
     }
 
     async fn close(&self, session: &Arc<Downstream>) {
-        session.leave(&self.fleet.pool);
+        session.leave();
     }
 }
 

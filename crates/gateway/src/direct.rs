@@ -50,7 +50,7 @@ impl Backend for Direct {
     type Feed = Heard;
 
     async fn open(&self, hello: Request, _: Caller<'_>) -> Opening<Downstream> {
-        let downstream = Downstream::new(&hello, self.fleet.upstreams.all().len());
+        let downstream = Downstream::new(&hello, &self.fleet);
         let leased = self.fleet.lease(&self.upstream, downstream.key(&self.upstream)).await;
         match leased {
             Ok(lease) => {
@@ -91,7 +91,7 @@ impl Backend for Direct {
     }
 
     async fn close(&self, session: &Arc<Downstream>) {
-        session.leave(&self.fleet.pool);
+        session.leave();
     }
 }
 

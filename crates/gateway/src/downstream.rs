@@ -11,19 +11,25 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use wharf_pool::{Key, Pool, Profile, Scope, Session};
-use wharf_proto::{Json, Notification, Request, RequestId, Response, Revision, method};
+use wharf_pool::{Key, Profile, Scope, Session};
+use wharf_proto::{
+    ErrorObject, Json, Notification, Request, RequestId, Response, Revision, code, method,
+};
 
 use crate::{
-    Dial,
+    fleet::Fleet,
     upstream::{Identity, Upstream, own_info},
     wire::WireLink,
 };
 
 /// One client's session: what it declared, which calls it has under way, and
 /// what upstreams have asked it.
+///
+/// The sessions with upstreams that are this client's alone end with it, at
+/// the latest when it is dropped.
 pub(crate) struct Downstream {
     identity: Identity,
+    fleet: Arc<Fleet>,
     /// By the upstream's place among all.
     keys: Box<[OnceLock<Key>]>,
     calls: Mutex<HashMap<RequestId, Arc<Cancellation>>>,
@@ -59,9 +65,8 @@ struct Question {
 // === impl Downstream ===
 
 impl Downstream {
-    /// The session of a client that says `hello`, on a gateway of so many
-    /// upstreams.
-    pub(crate) fn new(hello: &Request, upstreams: usize) -> Self {
+    /// The session of a client that says `hello`.
+    pub(crate) fn new(hello: &Request, fleet: &Arc<Fleet>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let requested = hello.requested_revision();
         let profile = Profile {
@@ -72,7 +77,8 @@ impl Downstream {
         let client = NEXT.fetch_add(1, Ordering::Relaxed);
         Self {
             identity: Identity { client, profile: Arc::new(profile) },
-            keys: std::iter::repeat_with(OnceLock::new).take(upstreams).collect(),
+            fleet: Arc::clone(fleet),
+            keys: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
             calls: Mutex::default(),
             questions: Mutex::default(),
             next_question: AtomicU64::new(1),
@@ -90,9 +96,10 @@ impl Downstream {
     }
 
     /// Gives up the sessions that were this client's alone.
-    pub(crate) fn leave(&self, pool: &Pool<Dial>) {
+    pub(crate) fn leave(&self) {
         let own = self.keys.iter().filter_map(OnceLock::get);
-        own.filter(|key| matches!(key.scope(), Scope::Client(_))).for_each(|key| pool.retire(key));
+        let own = own.filter(|key| matches!(key.scope(), Scope::Client(_)));
+        own.for_each(|key| self.fleet.pool.retire(key));
     }
 
     /// Enters a call, so that the client can cancel it.
@@ -113,9 +120,29 @@ impl Downstream {
         cancellation.waker.wake();
     }
 
+    /// Puts a request of an upstream's to the client, under an id of our own,
+    /// if the client has declared that it can answer; else answers it here.
+    pub(crate) fn ask(&self, session: &Session<WireLink>, request: &Request) -> Option<Asked> {
+        if request.method() == method::PING {
+            let pong = Response::success(request.id(), &Json::empty_object());
+            self.fleet.answer(session, pong);
+            return None;
+        }
+        if !self.can_answer(request.method()) {
+            let what = format!("the client has not declared what {} needs", request.method());
+            let error = ErrorObject::new(code::METHOD_NOT_FOUND, what);
+            self.fleet.answer(session, Response::failure(Some(request.id()), &error));
+            return None;
+        }
+        let number = self.next_question.fetch_add(1, Ordering::Relaxed);
+        let question = Question { session: session.clone(), id: request.id().clone() };
+        self.questions().insert(number, question);
+        Some(Asked { number, request: request.rewrite().id(RequestId::from(number)).finish() })
+    }
+
     /// Whether the client has declared that it can answer such a request
     /// (lifecycle, capability negotiation).
-    pub(crate) fn can_answer(&self, method: &str) -> bool {
+    fn can_answer(&self, method: &str) -> bool {
         let capability = match method {
             method::CREATE_MESSAGE => "sampling",
             method::ELICIT => "elicitation",
@@ -124,14 +151,6 @@ impl Downstream {
             _ => return false,
         };
         self.identity.profile.capabilities.field(capability).is_some_and(|value| value.is_object())
-    }
-
-    /// The request as the client is asked it, under an id of our own.
-    pub(crate) fn ask(&self, session: &Session<WireLink>, request: &Request) -> Asked {
-        let number = self.next_question.fetch_add(1, Ordering::Relaxed);
-        let question = Question { session: session.clone(), id: request.id().clone() };
-        self.questions().insert(number, question);
-        Asked { number, request: request.rewrite().id(RequestId::from(number)).finish() }
     }
 
     /// Forgets a question: nobody waits for its answer.
@@ -169,6 +188,12 @@ impl Downstream {
 
     fn questions(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Question>> {
         self.questions.lock().expect("nothing panics while holding it")
+    }
+}
+
+impl Drop for Downstream {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

@@ -6,14 +6,11 @@ use std::{fmt, sync::Arc};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use wharf_pool::{Handshake, Key, Lease, Pool, Session};
-use wharf_proto::{
-    ErrorObject, Json, Request, RequestId, Response, code, method, transport::Exchange,
-};
+use wharf_proto::{Json, Request, RequestId, Response, code, transport::Exchange};
 
 use crate::{
     Dial, Settings, SetupError,
     catalogue::{Kind, Listing},
-    downstream::{Asked, Downstream},
     error::Failure,
     upstream::{Upstream, Upstreams},
     wire::WireLink,
@@ -63,32 +60,14 @@ impl Fleet {
         Ok(lease)
     }
 
-    /// Puts a request of an upstream's to the client, if the client can be
-    /// asked; else answers it here.
-    pub(crate) fn ask(
-        &self,
-        downstream: &Downstream,
-        session: &Session<WireLink>,
-        request: &Request,
-    ) -> Option<Asked> {
-        let response = if request.method() == method::PING {
-            Response::success(request.id(), &Json::empty_object())
-        } else if downstream.can_answer(request.method()) {
-            return Some(downstream.ask(session, request));
-        } else {
-            let error = ErrorObject::new(
-                code::METHOD_NOT_FOUND,
-                format!("the client has not declared what {} needs", request.method()),
-            );
-            Response::failure(Some(request.id()), &error)
-        };
+    /// Answers a request of an upstream's; nobody waits for it.
+    pub(crate) fn answer(&self, session: &Session<WireLink>, response: Response) {
         let session = session.clone();
         self.errands.spawn(async move {
             if let Err(error) = session.respond(response).await {
                 tracing::debug!(%error, "an upstream did not take our answer");
             }
         });
-        None
     }
 
     /// What an upstream says of itself.

@@ -1,13 +1,6 @@
 //! The gateway: listeners, and the order in which it stops.
 
-use std::{
-    fmt,
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, future::Future, sync::Arc};
 
 use tokio::{
     net::TcpListener,
@@ -18,18 +11,17 @@ use tokio_util::sync::CancellationToken;
 use wharf_http::{AcceptSettings, Guard};
 use wharf_pool::Snapshot;
 
-use crate::{Settings, SetupError, admin::Admin, doors::Doors, fleet::Fleet};
+use crate::{
+    Settings, SetupError,
+    admin::{Admin, Readiness},
+    doors::Doors,
+    fleet::Fleet,
+};
 
 /// An MCP gateway. Clones are handles on the same one.
 #[derive(Clone)]
 pub struct Gateway {
     fleet: Arc<Fleet>,
-}
-
-/// Whether the gateway takes new work; shared with the admin listener.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness {
-    is_draining: AtomicBool,
 }
 
 // === impl Gateway ===
@@ -102,7 +94,7 @@ impl Gateway {
         }
 
         shutdown.await;
-        readiness.is_draining.store(true, Ordering::Relaxed);
+        readiness.begin_draining();
         self.drain(&doors, clients, &stop).await;
         stop_admin.cancel();
         let soon = Instant::now() + std::time::Duration::from_secs(1);
@@ -131,14 +123,6 @@ impl Gateway {
 impl fmt::Debug for Gateway {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.fleet, f)
-    }
-}
-
-// === impl Readiness ===
-
-impl Readiness {
-    pub(crate) fn is_draining(&self) -> bool {
-        self.is_draining.load(Ordering::Relaxed)
     }
 }
 

@@ -81,7 +81,7 @@ impl Ear {
             match inbound.next().await {
                 Ok(message) => {
                     self.pause = FIRST_PAUSE;
-                    if let Some(message) = pass_on(&self.fleet, &self.downstream, lease, message) {
+                    if let Some(message) = pass_on(&self.downstream, lease, message) {
                         return message;
                     }
                 }
@@ -113,15 +113,10 @@ impl Ear {
     }
 }
 
-fn pass_on(
-    fleet: &Fleet,
-    downstream: &Downstream,
-    lease: &Lease<WireLink>,
-    message: Message,
-) -> Option<Message> {
+fn pass_on(downstream: &Downstream, lease: &Lease<WireLink>, message: Message) -> Option<Message> {
     match message {
         Message::Request(request) => {
-            fleet.ask(downstream, lease, &request).map(|asked| asked.request.into())
+            downstream.ask(lease, &request).map(|asked| asked.request.into())
         }
         Message::Notification(said) if said.method() == method::CANCELLED => {
             downstream.taken_back(lease, &said).map(Notification::into)

@@ -116,7 +116,7 @@ impl Relay {
         let Leg::Calling { leased, .. } = &self.leg else { return None };
         match message {
             Message::Request(request) => {
-                let asked = self.fleet.ask(&self.downstream, &leased.lease, &request)?;
+                let asked = self.downstream.ask(&leased.lease, &request)?;
                 self.questions.push(asked.number);
                 Some(asked.request.into())
             }
