@@ -36,6 +36,10 @@ impl Message {
     pub fn parse(bytes: impl Into<Bytes>) -> Result<Self, ParseError> {
         let bytes = bytes.into();
         let text = json::utf8(&bytes)?;
+        // Read as members, an array would pass for an object without names.
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(not_an_object(bytes));
+        }
         let members: Members<'_> =
             serde_json::from_str(text).map_err(|error| misfit(&bytes, &error))?;
         let id = members.id.map(|raw| Json::slice_of(&bytes, raw));
@@ -103,8 +107,16 @@ fn misfit(text: &Bytes, error: &serde_json::Error) -> ParseError {
         Ok(json) => ParseError::NotJsonRpc {
             index: None,
             id: json.field("id").as_ref().and_then(RequestId::from_json),
-            flaw: Flaw::Shape(error.to_string().into()),
+            flaw: Flaw::Shape(complaint(error).into()),
         },
+    }
+}
+
+fn not_an_object(bytes: Bytes) -> ParseError {
+    let flaw = Flaw::Shape("a message must be an object".into());
+    match Json::parse(bytes) {
+        Ok(_) => ParseError::NotJsonRpc { index: None, id: None, flaw },
+        Err(source) => source.into(),
     }
 }
 
@@ -115,4 +127,15 @@ impl ParseError {
             not_json @ Self::NotJson { .. } => not_json,
         }
     }
+}
+
+/// What the parser complains of, without the value it may quote: that can be
+/// a secret, and errors get into logs.
+fn complaint(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if text.starts_with("invalid") {
+        let (line, column) = (error.line(), error.column());
+        return format!("a member has the wrong type at line {line} column {column}");
+    }
+    text
 }

@@ -110,6 +110,7 @@ fn each_flaw_is_told_by_name() {
     assert_eq!(flaw(r#"{"jsonrpc":"2.0","id":1,"result":1,"error":{}}"#), Flaw::Ambiguous);
     assert_eq!(flaw("[]"), Flaw::EmptyBatch);
     assert!(matches!(flaw("7"), Flaw::Shape(_)));
+    assert!(matches!(flaw(r#"[["2.0",1,"ping",{},null,null]]"#), Flaw::Shape(_)));
     assert!(matches!(flaw(r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"m"}"#), Flaw::Shape(_)));
 }
 
@@ -147,6 +148,17 @@ fn a_log_of_a_message_holds_no_parameters() {
         parse(r#"{"jsonrpc":"2.0","id":1,"method":"m","params":{"password":"hunter2"}}"#)
     );
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+#[test]
+fn a_complaint_does_not_quote_the_message() {
+    let error = Message::parse(r#"{"jsonrpc":"2.0","id":1,"method":{"hunter2":1}}"#);
+    let error = error.expect_err("a method is a string").to_string();
+    assert!(error.contains("line 1 column 33"), "{error}");
+    let error = Message::parse(r#"{"jsonrpc":["hunter2"],"id":1,"method":"m"}"#);
+    assert!(!error.expect_err("is no version").to_string().contains("hunter2"));
+    let error = Message::parse(r#""hunter2""#).expect_err("is no object");
+    assert!(!error.to_string().contains("hunter2"), "{error}");
 }
 
 #[test]
