@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 
 use super::{Message, Notification, Outcome, Request, Response};
-use crate::{Json, RequestId};
+use crate::{Json, RequestId, Splice, json::offset_of};
 
 /// The error of a response.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,18 +84,38 @@ impl Response {
         let Some(id_at) = self.id_at.clone() else {
             return Self::written(Some(id), name, value);
         };
-        let mut value_at = crate::json::offset_of(&self.text, value.as_bytes());
-        let mut new_id_at = id_at.clone();
-        let whole = Json::trusted(self.text.clone());
-        let text = crate::Splice::of(&whole)
-            .cut(id_at, id.to_json().into_bytes())
-            .finish_and_map(&mut [&mut value_at, &mut new_id_at]);
+        let splice = self.splice().cut(id_at, id.to_json().into_bytes());
+        Self { id: Some(id.clone()), ..self.spliced(splice) }
+    }
+
+    /// The same answer with one member more in `object`, which was cut out of
+    /// its result and has no member of that name.
+    ///
+    /// # Panics
+    ///
+    /// Where it is no object or was not cut out of it.
+    #[must_use]
+    pub fn insert(self, object: &Json, name: &str, value: &Json) -> Self {
+        let splice = self.splice().insert(object, name, value);
+        self.spliced(splice)
+    }
+
+    fn splice(&self) -> Splice {
+        Splice::of(&Json::trusted(self.text.clone()))
+    }
+
+    /// The answer with parts of its text changed.
+    fn spliced(self, splice: Splice) -> Self {
+        let (Outcome::Result(value) | Outcome::Error(value)) = &self.outcome;
+        let mut value_at = offset_of(&self.text, value.as_bytes());
+        let mut id_at = self.id_at.clone().unwrap_or_default();
+        let text = splice.finish_and_map(&mut [&mut value_at, &mut id_at]);
         let value = Json::trusted(text.slice(value_at));
         let outcome = match self.outcome {
             Outcome::Result(_) => Outcome::Result(value),
             Outcome::Error(_) => Outcome::Error(value),
         };
-        Self { text, id: Some(id.clone()), id_at: Some(new_id_at), outcome }
+        Self { text, id: self.id, id_at: self.id_at.map(|_| id_at), outcome }
     }
 
     fn written(id: Option<&RequestId>, name: &str, value: &Json) -> Self {

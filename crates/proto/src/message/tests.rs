@@ -74,6 +74,16 @@ fn a_response_goes_back_under_the_id_of_its_request() {
 }
 
 #[test]
+fn a_member_can_be_inserted_into_a_result() {
+    let given = response(r#"{"result":{"x":[ ]},"jsonrpc":"2.0","id":7}"#);
+    let result = given.result().expect("is one").clone();
+    let marked = given.insert(&result, "_meta", &Json::empty_object());
+    assert_eq!(marked.text(), r#"{"result":{"_meta":{},"x":[ ]},"jsonrpc":"2.0","id":7}"#);
+    let back = marked.with_id(&RequestId::from("a"));
+    assert_eq!(back.text(), r#"{"result":{"_meta":{},"x":[ ]},"jsonrpc":"2.0","id":"a"}"#);
+}
+
+#[test]
 fn an_error_without_an_id_gets_the_one_it_is_sent_back_under() {
     let given = response(r#"{"jsonrpc":"2.0","error":{"code":-32700,"message":"m"}}"#);
     assert_eq!(given.id(), None);
