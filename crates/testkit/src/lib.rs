@@ -3,6 +3,8 @@
 pub mod client;
 pub mod fast_test;
 pub mod fast_time;
+pub mod faulty;
+pub mod naive;
 mod recorder;
 mod site;
 pub mod toolbox;
@@ -15,6 +17,7 @@ mod direct;
 pub use client::{Asked, Hello, TestClient, ToolAnswer};
 pub use fast_test::FastTest;
 pub use fast_time::FastTime;
+pub use faulty::{Faulty, FaultySettings, Script, When};
 pub use recorder::Requests;
 pub use site::{SiteSettings, Transport, listen, serve};
 pub use toolbox::Toolbox;
