@@ -136,6 +136,11 @@ impl Listing {
         }
     }
 
+    /// The item of this name or URI.
+    pub(crate) fn item(&self, key: &str) -> Option<&Json> {
+        self.by_key.get(key).map(|at| &self.items[*at])
+    }
+
     /// Whether the upstream has an item of this name or URI.
     pub(crate) fn has(&self, key: &str) -> bool {
         self.by_key.contains_key(key)

@@ -54,6 +54,8 @@ impl Backend for Direct {
         let leased = self.fleet.lease(&self.upstream, downstream.key(&self.upstream)).await;
         match leased {
             Ok(lease) => {
+                // What the client sets up from now on, it does in this one.
+                downstream.berth(&self.upstream).board(&self.upstream, &lease).await;
                 let response = Response::success(hello.id(), &lease.handshake().result);
                 Opening::accepted(response, downstream)
             }
@@ -65,8 +67,7 @@ impl Backend for Direct {
         if request.method() == method::PING {
             return Answering::at_once(Response::success(request.id(), &Json::empty_object()));
         }
-        let route = std::future::ready(Ok((Arc::clone(&self.upstream), request.clone())));
-        Answering::Relay(Relay::new(&self.fleet, session, request, route))
+        Answering::Relay(Relay::to(&self.fleet, session, &self.upstream, request))
     }
 
     async fn notify(&self, session: &Arc<Downstream>, notification: Notification) {

@@ -8,7 +8,7 @@ use wharf_http::{Body, Guard, json_response};
 use wharf_proto::server::Backend;
 use wharf_streamable_http::server as streamable_http;
 
-use crate::{OnDisconnect, aggregate::Aggregate, direct::Direct, fleet::Fleet};
+use crate::{aggregate::Aggregate, direct::Direct, fleet::Fleet};
 
 /// All endpoints of a gateway, by path.
 pub(crate) struct Doors {
@@ -40,10 +40,10 @@ impl Doors {
         let direct = fleet.upstreams.all().iter().map(|upstream| {
             let backend = Direct::new(Arc::clone(fleet), Arc::clone(upstream));
             let prefix = format!("/servers/{}", upstream.id());
-            Door::new(backend, fleet, guard, &prefix, upstream.settings.on_disconnect)
+            Door::new(backend, fleet, guard, &prefix)
         });
         Self {
-            aggregate: Door::new(aggregate, fleet, guard, "", OnDisconnect::default()),
+            aggregate: Door::new(aggregate, fleet, guard, ""),
             direct: direct.collect(),
             fleet: Arc::clone(fleet),
         }
@@ -103,13 +103,7 @@ impl fmt::Debug for Doors {
 // === impl Door ===
 
 impl<B: Backend> Door<B> {
-    fn new(
-        backend: B,
-        fleet: &Fleet,
-        guard: &Guard,
-        prefix: &str,
-        on_disconnect: OnDisconnect,
-    ) -> Self {
+    fn new(backend: B, fleet: &Fleet, guard: &Guard, prefix: &str) -> Self {
         let backend = Arc::new(backend);
         let settings = &fleet.settings;
         let mut http = streamable_http::ServerSettings::new(guard.clone());
@@ -117,10 +111,6 @@ impl<B: Backend> Door<B> {
         http.keep_alive = settings.keep_alive;
         http.idle_session = settings.idle_session;
         http.max_sessions = settings.clients;
-        http.on_disconnect = match on_disconnect {
-            OnDisconnect::Keep => streamable_http::OnDisconnect::Keep,
-            OnDisconnect::Cancel => streamable_http::OnDisconnect::Cancel,
-        };
         let messages = format!("{prefix}/messages");
         let mut sse = wharf_sse::ServerSettings::new(guard.clone(), messages);
         sse.max_body = settings.max_message;

@@ -11,12 +11,14 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use wharf_pool::{Key, Profile, Scope, Session};
+use wharf_pool::{Key, Profile, Session};
 use wharf_proto::{
     ErrorObject, Json, Notification, Request, RequestId, Response, Revision, code, method,
 };
 
 use crate::{
+    ScopeSetting,
+    berth::Berth,
     fleet::Fleet,
     upstream::{Identity, Upstream, own_info},
     wire::WireLink,
@@ -30,8 +32,8 @@ use crate::{
 pub(crate) struct Downstream {
     identity: Identity,
     fleet: Arc<Fleet>,
-    /// By the upstream's place among all.
-    keys: Box<[OnceLock<Key>]>,
+    /// By the upstream's place among all; most clients use few of them.
+    berths: Box<[OnceLock<Box<Berth>>]>,
     calls: Mutex<HashMap<RequestId, Arc<Cancellation>>>,
     questions: Mutex<HashMap<u64, Question>>,
     next_question: AtomicU64,
@@ -78,7 +80,7 @@ impl Downstream {
         Self {
             identity: Identity { client, profile: Arc::new(profile) },
             fleet: Arc::clone(fleet),
-            keys: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
+            berths: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
             calls: Mutex::default(),
             questions: Mutex::default(),
             next_question: AtomicU64::new(1),
@@ -92,14 +94,26 @@ impl Downstream {
 
     /// The key of the sessions with an upstream that this client may use.
     pub(crate) fn key(&self, upstream: &Upstream) -> &Key {
-        self.keys[upstream.index].get_or_init(|| upstream.key_for(&self.identity))
+        self.berth(upstream).key_or(|| upstream.key_for(&self.identity))
+    }
+
+    /// The key of the session that one call may use.
+    pub(crate) fn key_for_call(&self, upstream: &Upstream) -> Key {
+        match upstream.settings.scope {
+            ScopeSetting::Call => upstream.key_for(&self.identity),
+            _ => self.key(upstream).clone(),
+        }
+    }
+
+    /// What the client has with an upstream.
+    pub(crate) fn berth(&self, upstream: &Upstream) -> &Berth {
+        self.berths[upstream.index].get_or_init(Box::default)
     }
 
     /// Gives up the sessions that were this client's alone.
     pub(crate) fn leave(&self) {
-        let own = self.keys.iter().filter_map(OnceLock::get);
-        let own = own.filter(|key| matches!(key.scope(), Scope::Client(_)));
-        own.for_each(|key| self.fleet.pool.retire(key));
+        let berths = self.berths.iter().filter_map(OnceLock::get);
+        berths.filter_map(|berth| berth.own_key()).for_each(|key| self.fleet.pool.retire(key));
     }
 
     /// Enters a call, so that the client can cancel it.

@@ -41,4 +41,12 @@ impl Exchange for Answering {
             Self::Relay(relay) => relay.poll_next(cx),
         }
     }
+
+    fn survives_disconnect(&self) -> bool {
+        match self {
+            // What it would bring is known here already, or can be asked again.
+            Self::Here(_) => false,
+            Self::Relay(relay) => relay.survives_disconnect(),
+        }
+    }
 }

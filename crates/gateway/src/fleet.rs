@@ -6,7 +6,7 @@ use std::{fmt, sync::Arc};
 use tokio::time::{Instant, timeout};
 use tokio_util::task::TaskTracker;
 use wharf_pool::{Handshake, Key, Lease, Pool, Session};
-use wharf_proto::{Json, Request, RequestId, Response, code, transport::Exchange};
+use wharf_proto::{Json, Request, RequestId, Response, code, method, transport::Exchange};
 
 use crate::{
     Dial, Settings, SetupError,
@@ -58,6 +58,23 @@ impl Fleet {
             upstream.note_sessionless();
         }
         Ok(lease)
+    }
+
+    /// Whether a request does no harm when it runs twice: because it only
+    /// reads, or because the tool says so (2025-03-26, tools, annotations).
+    pub(crate) async fn is_repeatable(&self, upstream: &Upstream, request: &Request) -> bool {
+        if request.method() != method::TOOLS_CALL {
+            return is_read(request.method());
+        }
+        let Some(name) = request.param("name").and_then(|name| name.to_text()) else {
+            return false;
+        };
+        let Ok(tools) = self.listing(upstream, Kind::Tools).await else { return false };
+        let says = |hint| {
+            let hint = tools.item(&name)?.path(&["annotations", hint])?;
+            Some(hint.as_str() == "true")
+        };
+        ["readOnlyHint", "idempotentHint"].into_iter().any(|hint| says(hint) == Some(true))
     }
 
     /// Answers a request of an upstream's; nobody waits for it.
@@ -138,6 +155,11 @@ impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.upstreams, f)
     }
+}
+
+fn is_read(method: &str) -> bool {
+    let is_list = Kind::listed_by(method).is_some();
+    is_list || matches!(method, method::PROMPTS_GET | method::RESOURCES_READ | method::COMPLETE)
 }
 
 fn page_params(cursor: &Json) -> Json {

@@ -10,7 +10,7 @@ use std::{
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::sleep;
-use wharf_pool::{Inbound, Lease};
+use wharf_pool::{Inbound, Lease, Scope, Session};
 use wharf_proto::{Message, Notification, method, server::Refusal, transport::Feed};
 
 use crate::{downstream::Downstream, fleet::Fleet, upstream::Upstream, wire::WireLink};
@@ -20,16 +20,25 @@ use crate::{downstream::Downstream, fleet::Fleet, upstream::Upstream, wire::Wire
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What one upstream says unasked, for one client. While the client listens
-/// the session is in use, and does not end for being idle.
+/// What one upstream says unasked, for one client. While the client listens,
+/// a session of its own is in use and does not end for being idle; one that it
+/// shares is left to calls.
 pub(crate) struct Heard(Pin<Box<dyn Stream<Item = Message> + Send>>);
 
 struct Ear {
     fleet: Arc<Fleet>,
     upstream: Arc<Upstream>,
     downstream: Arc<Downstream>,
-    hearing: Option<(Lease<WireLink>, Inbound)>,
+    hearing: Option<Hearing>,
     pause: Duration,
+}
+
+/// A session that is listened to.
+struct Hearing {
+    session: Session<WireLink>,
+    inbound: Inbound,
+    /// Keeps the session where it is the client's own.
+    _lease: Option<Lease<WireLink>>,
 }
 
 // === impl Heard ===
@@ -74,14 +83,14 @@ impl Ear {
     /// The next thing for the client, over as many sessions as it takes.
     async fn next(&mut self) -> Message {
         loop {
-            let Some((lease, inbound)) = &mut self.hearing else {
+            let Some(hearing) = &mut self.hearing else {
                 self.begin().await;
                 continue;
             };
-            match inbound.next().await {
+            match hearing.inbound.next().await {
                 Ok(message) => {
                     self.pause = FIRST_PAUSE;
-                    if let Some(message) = pass_on(&self.downstream, lease, message) {
+                    if let Some(message) = pass_on(&self.downstream, &hearing.session, message) {
                         return message;
                     }
                 }
@@ -95,10 +104,15 @@ impl Ear {
 
     async fn begin(&mut self) {
         let key = self.downstream.key(&self.upstream).clone();
+        if let Scope::Call(_) = key.scope() {
+            // No session lasts long enough for it to say anything.
+            return std::future::pending().await;
+        }
         match self.fleet.lease(&self.upstream, &key).await {
             Ok(lease) => {
-                let inbound = lease.listen();
-                self.hearing = Some((lease, inbound));
+                let (session, inbound) = (lease.clone(), lease.listen());
+                let is_own = matches!(key.scope(), Scope::Client(_));
+                self.hearing = Some(Hearing { session, inbound, _lease: is_own.then_some(lease) });
             }
             Err(failure) => {
                 tracing::debug!(%failure, "an upstream cannot be listened to");
@@ -113,13 +127,17 @@ impl Ear {
     }
 }
 
-fn pass_on(downstream: &Downstream, lease: &Lease<WireLink>, message: Message) -> Option<Message> {
+fn pass_on(
+    downstream: &Downstream,
+    session: &Session<WireLink>,
+    message: Message,
+) -> Option<Message> {
     match message {
         Message::Request(request) => {
-            downstream.ask(lease, &request).map(|asked| asked.request.into())
+            downstream.ask(session, &request).map(|asked| asked.request.into())
         }
         Message::Notification(said) if said.method() == method::CANCELLED => {
-            downstream.taken_back(lease, &said).map(Notification::into)
+            downstream.taken_back(session, &said).map(Notification::into)
         }
         said @ Message::Notification(_) => Some(said),
         Message::Response(_) => None,

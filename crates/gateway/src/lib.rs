@@ -2,6 +2,7 @@
 
 mod admin;
 mod aggregate;
+mod berth;
 mod catalogue;
 mod dial;
 mod direct;
@@ -22,8 +23,8 @@ pub use dial::Dial;
 pub use error::SetupError;
 pub use gateway::Gateway;
 pub use settings::{
-    BadSeparator, BadUpstreamId, OnDisconnect, ScopeSetting, Separator, Settings, Transport,
-    UpstreamId, UpstreamSettings,
+    BadSeparator, BadUpstreamId, OnDisconnect, OnLost, Repeat, ScopeSetting, Separator, Settings,
+    Transport, UpstreamId, UpstreamSettings,
 };
 pub use upstream::Upstreams;
 pub use wire::{WireExchange, WireFeed, WireLink};

@@ -10,15 +10,18 @@ use std::{
 use tokio::time::{Sleep, sleep};
 use wharf_pool::{Call, Lease};
 use wharf_proto::{
-    Message, Notification, Request, Response, method,
+    Json, Message, Notification, Request, Response, method,
     server::Refusal,
     transport::{CallError, Exchange, Fate, Fault},
 };
 
 use crate::{
+    OnDisconnect, Repeat,
+    berth::Boarding,
     downstream::{Downstream, Entry},
     error::Failure,
     fleet::Fleet,
+    settings::SESSION_REPLACED,
     upstream::Upstream,
     wire::WireLink,
 };
@@ -36,6 +39,8 @@ pub(crate) struct Relay {
     leg: Leg,
     has_retried: bool,
     has_spoken: bool,
+    /// What its upstream's settings say; the default until that is known.
+    on_disconnect: OnDisconnect,
     /// What the upstream has asked the client in the course of this call.
     questions: Vec<u64>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -48,7 +53,7 @@ pub(crate) type Route = Result<(Arc<Upstream>, Request), Failure>;
 #[expect(clippy::large_enum_variant, reason = "every call gets to the large variant")]
 enum Leg {
     /// On the way to a session.
-    Leasing(Pin<Box<dyn Future<Output = Result<Leased, Failure>> + Send>>),
+    Leasing(Pin<Box<dyn Future<Output = Result<Leased, Setback>> + Send>>),
     /// Under way on one.
     Calling { call: Call<WireLink>, leased: Leased },
     /// Over.
@@ -59,6 +64,15 @@ struct Leased {
     upstream: Arc<Upstream>,
     request: Request,
     lease: Lease<WireLink>,
+    /// The session is another than the client's last.
+    is_replacement: bool,
+}
+
+/// Why there is no session for a call.
+enum Setback {
+    Failure(Failure),
+    /// The client's session was lost, and it is to be told so.
+    Lost,
 }
 
 // === impl Relay ===
@@ -87,28 +101,47 @@ impl Relay {
             leg: Leg::Leasing(Box::pin(leasing)),
             has_retried: false,
             has_spoken: false,
+            on_disconnect: OnDisconnect::default(),
             questions: Vec::new(),
             deadline: None,
         }
     }
 
+    /// The same, where it is known from the beginning which upstream it is.
+    pub(crate) fn to(
+        fleet: &Arc<Fleet>,
+        downstream: &Arc<Downstream>,
+        upstream: &Arc<Upstream>,
+        request: Request,
+    ) -> Self {
+        let route = std::future::ready(Ok((Arc::clone(upstream), request.clone())));
+        let mut relay = Self::new(fleet, downstream, request, route);
+        relay.on_disconnect = upstream.settings.on_disconnect;
+        relay
+    }
+
     fn begin(&mut self, leased: Leased) {
         let limit = leased.upstream.settings.call_timeout;
+        self.on_disconnect = leased.upstream.settings.on_disconnect;
         self.deadline = limit.map(|limit| Box::pin(sleep(limit)));
         let call = leased.lease.call(&leased.request);
         self.leg = Leg::Calling { call, leased };
     }
 
-    /// Takes the call to a fresh session.
-    fn begin_again(&mut self, leased: &Leased) {
+    /// Makes the call once more, on a session that is good, if that is safe.
+    fn begin_again(&mut self, leased: Leased, error: CallError) {
         self.has_retried = true;
         let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&self.downstream));
-        let (upstream, request) = (Arc::clone(&leased.upstream), leased.request.clone());
-        tracing::debug!(upstream = %upstream.id(), "the session was gone; the call did not run and goes to a fresh one");
-        self.leg =
-            Leg::Leasing(Box::pin(
-                async move { lease(&fleet, &downstream, upstream, request).await },
-            ));
+        self.leg = Leg::Leasing(Box::pin(async move {
+            let Leased { upstream, request, lease: lost, .. } = leased;
+            drop(lost);
+            if error.fate == Fate::MayHaveRun && !fleet.is_repeatable(&upstream, &request).await {
+                let upstream = upstream.id().clone();
+                return Err(Failure::Call { upstream, source: error }.into());
+            }
+            tracing::debug!(upstream = %upstream.id(), %error, "a call is made once more");
+            lease(&fleet, &downstream, upstream, request).await
+        }));
     }
 
     /// What the client gets of what an upstream says before its answer.
@@ -153,10 +186,26 @@ impl Relay {
         }
     }
 
-    /// Whether the call can go to another session.
-    fn can_retry(&self, error: &CallError) -> bool {
-        let is_session = matches!(error.fault, Fault::SessionGone | Fault::Ended(_));
-        error.fate == Fate::NotSent && is_session && !self.has_retried && !self.has_spoken
+    /// Whether the call may be made again: not twice, not after the client
+    /// has heard of it, and only where it did not run or the operator allows
+    /// to ask whether it can run twice.
+    fn may_begin_again(&self, leased: &Leased, error: &CallError) -> bool {
+        let is_allowed = match error.fate {
+            Fate::NotSent => matches!(error.fault, Fault::SessionGone | Fault::Ended(_)),
+            Fate::MayHaveRun => leased.upstream.settings.repeat == Repeat::Hinted,
+        };
+        is_allowed && !self.has_retried && !self.has_spoken
+    }
+
+    /// The end of a call that an upstream has answered.
+    fn answered(&mut self, mut response: Response) -> Message {
+        if let Leg::Calling { leased, .. } = &self.leg {
+            self.downstream.berth(&leased.upstream).note(&leased.request, &response);
+            if leased.is_replacement {
+                response = marked(response);
+            }
+        }
+        self.finish(response)
     }
 }
 
@@ -173,11 +222,17 @@ impl Exchange for Relay {
             match &mut self.leg {
                 Leg::Leasing(leasing) => match std::task::ready!(leasing.as_mut().poll(cx)) {
                     Ok(leased) => self.begin(leased),
-                    Err(failure) => return Poll::Ready(Ok(self.fail(&failure))),
+                    Err(Setback::Failure(failure)) => {
+                        return Poll::Ready(Ok(self.fail(&failure)));
+                    }
+                    Err(Setback::Lost) => {
+                        self.leg = Leg::Over;
+                        return Poll::Ready(Err(Refusal::SessionEnded));
+                    }
                 },
                 Leg::Calling { call, .. } => match call.poll_next(cx) {
                     Poll::Ready(Ok(Message::Response(response))) => {
-                        return Poll::Ready(Ok(self.finish(response)));
+                        return Poll::Ready(Ok(self.answered(response)));
                     }
                     Poll::Ready(Ok(message)) => {
                         if let Some(message) = self.pass_on(message) {
@@ -199,6 +254,10 @@ impl Exchange for Relay {
             }
         }
     }
+
+    fn survives_disconnect(&self) -> bool {
+        self.on_disconnect == OnDisconnect::Keep
+    }
 }
 
 impl Relay {
@@ -207,8 +266,8 @@ impl Relay {
         let Leg::Calling { leased, .. } = std::mem::replace(&mut self.leg, Leg::Over) else {
             unreachable!("only a call under way fails")
         };
-        if self.can_retry(&error) {
-            self.begin_again(&leased);
+        if self.may_begin_again(&leased, &error) {
+            self.begin_again(leased, error);
             return None;
         }
         let upstream = leased.upstream.id().clone();
@@ -244,7 +303,38 @@ async fn lease(
     downstream: &Downstream,
     upstream: Arc<Upstream>,
     request: Request,
-) -> Result<Leased, Failure> {
-    let lease = fleet.lease(&upstream, downstream.key(&upstream)).await?;
-    Ok(Leased { upstream, request, lease })
+) -> Result<Leased, Setback> {
+    let lease = fleet.lease(&upstream, &downstream.key_for_call(&upstream)).await?;
+    let boarding = downstream.berth(&upstream).board(&upstream, &lease).await;
+    if boarding == Boarding::Lost {
+        return Err(Setback::Lost);
+    }
+    let is_replacement = boarding == Boarding::Replaced;
+    Ok(Leased { upstream, request, lease, is_replacement })
+}
+
+/// The answer, with the word in its `_meta` that it comes from a session that
+/// has taken the place of another. An error has nothing to put it in.
+fn marked(response: Response) -> Response {
+    let Some(result) = response.result().filter(|result| result.is_object()).cloned() else {
+        return response;
+    };
+    let yes = Json::parse("true").expect("it is JSON");
+    match result.field("_meta") {
+        Some(meta) if meta.is_object() => response.insert(&meta, SESSION_REPLACED, &yes),
+        Some(_) => response,
+        None => {
+            let meta = format!(r#"{{"{SESSION_REPLACED}":true}}"#);
+            let meta = Json::parse(meta).expect("it is JSON");
+            response.insert(&result, "_meta", &meta)
+        }
+    }
+}
+
+// === impl Setback ===
+
+impl From<Failure> for Setback {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
 }

@@ -55,6 +55,10 @@ pub struct UpstreamSettings {
     pub scope: ScopeSetting,
     /// What happens to a call whose client disconnects.
     pub on_disconnect: OnDisconnect,
+    /// What happens when the session of a client's own is lost.
+    pub on_lost: OnLost,
+    /// Whether a call that may have run is made again.
+    pub repeat: Repeat,
     /// The pool's limits towards it.
     pub limits: Limits,
     /// How long a call may take, from its beginning to its answer. `None`
@@ -99,6 +103,8 @@ pub enum Transport {
 /// Who may share a session with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum ScopeSetting {
+    /// Nobody, and none is kept: each call has a session of its own.
+    Call,
     /// Nobody: each client has its own.
     #[default]
     Client,
@@ -118,6 +124,35 @@ pub enum OnDisconnect {
     /// It is cancelled.
     Cancel,
 }
+
+/// What happens when an upstream has lost the session that belongs to one
+/// client, and with it whatever it kept there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum OnLost {
+    /// The client goes on with a fresh session, in which its log level and
+    /// its subscriptions are set up anew. The first result from it carries
+    /// `"wharf/sessionReplaced": true` in its `_meta`.
+    #[default]
+    Replace,
+    /// The client is told: its session with Wharf ends with 404, the
+    /// specification's own signal to begin anew.
+    Tell,
+}
+
+/// Whether a call is made again that got no answer but may have run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Repeat {
+    /// Never.
+    #[default]
+    Never,
+    /// Once, if it only reads, or if the tool says of itself that it does
+    /// (`readOnlyHint`) or that doing it twice does no harm
+    /// (`idempotentHint`). The hints are the upstream's word.
+    Hinted,
+}
+
+/// The member of a result's `_meta` that says that the session is another.
+pub(crate) const SESSION_REPLACED: &str = "wharf/sessionReplaced";
 
 // === impl Settings ===
 
@@ -164,6 +199,8 @@ impl UpstreamSettings {
             transport: Transport::default(),
             scope: ScopeSetting::default(),
             on_disconnect: OnDisconnect::default(),
+            on_lost: OnLost::default(),
+            repeat: Repeat::default(),
             limits: Limits::default(),
             call_timeout: None,
         }

@@ -134,6 +134,7 @@ impl Upstream {
         // another's, whatever it is that they share.
         let is_sessionless = self.is_sessionless.load(Ordering::Relaxed);
         let scope = match self.settings.scope {
+            ScopeSetting::Call => Scope::one_call(),
             ScopeSetting::Client if is_sessionless => Scope::Shared,
             ScopeSetting::Client => Scope::Client(identity.client),
             // Until there is authentication every client is the same one.
@@ -141,7 +142,7 @@ impl Upstream {
             ScopeSetting::Shared => Scope::Shared,
         };
         let profile = match scope {
-            Scope::Client(_) => Arc::clone(&identity.profile),
+            Scope::Client(_) | Scope::Call(_) => Arc::clone(&identity.profile),
             // A session that is shared declares nothing that only one of
             // those who share it can do.
             _ => Arc::new(Profile {

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use wharf_proto::{
     Message, Notification, Request, Response, Revision,
-    transport::{CallError, EndReason, Exchange, Feed, Link},
+    transport::{CallError, EndReason, Exchange, Fate, Feed, Link},
 };
 use wharf_sse::{SseExchange, SseFeed, SseLink};
 use wharf_streamable_http::client::{HttpExchange, HttpFeed, HttpLink};
@@ -108,6 +108,13 @@ impl Exchange for WireExchange {
         match self {
             Self::Http(exchange) => exchange.poll_next(cx),
             Self::Sse(exchange) => exchange.poll_next(cx),
+        }
+    }
+
+    fn call_off(&mut self) -> Fate {
+        match self {
+            Self::Http(exchange) => exchange.call_off(),
+            Self::Sse(exchange) => exchange.call_off(),
         }
     }
 }

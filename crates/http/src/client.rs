@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -11,16 +12,19 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body as _;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, rt::Executor};
 use hyper_util::{
     client::legacy::{self, Client, ResponseFuture},
     rt::TokioTimer,
 };
 use tokio_util::task::TaskTracker;
-use wharf_proto::transport::{CallError, Fault};
+use wharf_proto::transport::{CallError, Fate, Fault};
 
-use crate::dial::{Dial, DialTimedOut, TlsSetup, find};
+use crate::{
+    dial::{Dial, DialTimedOut, TlsSetup, find},
+    outgoing::{Outgoing, Progress},
+};
 
 /// How long the end of an answer is waited for so that its connection can be
 /// used again, and how much of it is read.
@@ -32,7 +36,7 @@ const FINISH_AT_MOST: usize = 64 * 1024;
 /// still being read keeps its own.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<Dial, Full<Bytes>>,
+    client: Client<Dial, Outgoing>,
     tasks: TaskTracker,
 }
 
@@ -51,7 +55,10 @@ pub struct ClientSettings {
 /// A request on its way: ready when the head of the answer is there. Dropping
 /// it closes the connection it was sent on.
 #[must_use = "futures do nothing unless awaited"]
-pub struct Sending(ResponseFuture);
+pub struct Sending {
+    response: ResponseFuture,
+    progress: Arc<Progress>,
+}
 
 // === impl HttpClient ===
 
@@ -82,7 +89,10 @@ impl HttpClient {
     /// connection was made ([`Fault::Unreachable`], [`Fault::TimedOut`]),
     /// perhaps where the connection broke after that ([`Fault::Broken`]).
     pub fn send(&self, request: Request<Bytes>) -> Sending {
-        Sending(self.client.request(request.map(Full::new)))
+        let (head, body) = request.into_parts();
+        let (body, progress) = Outgoing::new(body);
+        let response = self.client.request(Request::from_parts(head, body));
+        Sending { response, progress }
     }
 
     /// Reads what is left of a body that nobody wants to read, so that its
@@ -130,11 +140,24 @@ impl Default for ClientSettings {
 
 // === impl Sending ===
 
+impl Sending {
+    /// Gives the request up, and says whether the upstream can have got it: a
+    /// body that has not been handed to a connection by now never is. To be
+    /// dropped afterwards.
+    #[must_use]
+    pub fn call_off(&mut self) -> Fate {
+        self.progress.call_off()
+    }
+}
+
 impl Future for Sending {
     type Output = Result<Response<Incoming>, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(failed)
+        let this = &mut *self;
+        Pin::new(&mut this.response)
+            .poll(cx)
+            .map_err(|error| failed(error, this.progress.call_off()))
     }
 }
 
@@ -145,7 +168,7 @@ impl fmt::Debug for Sending {
 }
 
 /// What the client's error says about the request.
-fn failed(error: legacy::Error) -> CallError {
+fn failed(error: legacy::Error, fate: Fate) -> CallError {
     if let Some(DialTimedOut { limit }) = find(&error) {
         return CallError::not_sent(Fault::TimedOut { step: "connect", limit: *limit });
     }
@@ -154,12 +177,8 @@ fn failed(error: legacy::Error) -> CallError {
     }
     // hyper cancels a request that it has not begun to write, and no other.
     let is_unwritten = find(&error).is_some_and(hyper::Error::is_canceled);
-    let source = error.into();
-    if is_unwritten {
-        CallError::not_sent(Fault::Broken { source })
-    } else {
-        CallError::may_have_run(Fault::Broken { source })
-    }
+    let fate = if is_unwritten { Fate::NotSent } else { fate };
+    CallError { fate, fault: Fault::Broken { source: error.into() } }
 }
 
 async fn read_off(mut body: Incoming) {

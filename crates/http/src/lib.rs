@@ -8,6 +8,7 @@ mod events;
 mod guard;
 mod id;
 mod negotiate;
+mod outgoing;
 mod url;
 
 pub use accept::{AcceptSettings, Handle, serve};

@@ -6,7 +6,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use tokio::{
@@ -16,9 +19,11 @@ use tokio::{
 use wharf_proto::transport::Link;
 
 use crate::{
-    CloseReason, Key, Lease, OpenError, Session,
+    CloseReason, Key, Lease, OpenError, Scope, Session,
+    capacity::Hunger,
     figures::Tally,
     line::{Grant, Line},
+    session::Order,
     settings::Limits,
 };
 
@@ -27,6 +32,9 @@ pub(crate) struct Bucket<L: Link> {
     key: Key,
     pub(crate) limits: Limits,
     pub(crate) tally: Arc<Tally>,
+    hunger: Hunger,
+    /// In line for a permit. Changed only under the lock of that line.
+    pub(crate) is_starved: AtomicBool,
     state: Mutex<State<L>>,
 }
 
@@ -38,8 +46,10 @@ struct State<L: Link> {
     open: Vec<Session<L>>,
     /// Sessions being opened.
     opening: usize,
-    /// Those being opened have been given up meanwhile.
-    unwanted: Option<CloseReason>,
+    /// How many of these have been given up meanwhile.
+    unwanted: usize,
+    /// What tells those that have not, once they are.
+    given_up: Arc<OnceLock<CloseReason>>,
     line: Line<L>,
     /// Nobody is let in any more; callers are told to come back or go.
     door: Door,
@@ -79,6 +89,7 @@ pub(crate) struct Ticket<L: Link> {
 /// there will be none.
 pub(crate) struct Opening<L: Link> {
     bucket: Arc<Bucket<L>>,
+    given_up: Arc<OnceLock<CloseReason>>,
     failure: Option<OpenError>,
 }
 
@@ -86,6 +97,8 @@ pub(crate) struct Opening<L: Link> {
 pub(crate) enum Verdict {
     /// It goes now.
     Close(CloseReason),
+    /// It goes with its last lease; those in line need another.
+    Retire,
     /// It is asked again then.
     Until(Option<Instant>),
 }
@@ -93,16 +106,18 @@ pub(crate) enum Verdict {
 // === impl Bucket ===
 
 impl<L: Link> Bucket<L> {
-    pub(crate) fn new(key: Key, limits: Limits, tally: Arc<Tally>) -> Self {
+    pub(crate) fn new(key: Key, limits: Limits, tally: Arc<Tally>, hunger: Hunger) -> Self {
         let state = State {
             spare: Vec::new(),
             open: Vec::new(),
             opening: 0,
-            unwanted: None,
+            unwanted: 0,
+            given_up: Arc::default(),
             line: Line::new(),
             door: Door::Open,
         };
-        Self { key, limits, tally, state: Mutex::new(state) }
+        let is_starved = AtomicBool::new(false);
+        Self { key, limits, tally, hunger, is_starved, state: Mutex::new(state) }
     }
 
     pub(crate) const fn key(&self) -> &Key {
@@ -149,11 +164,13 @@ impl<L: Link> Bucket<L> {
             return None;
         }
         state.opening += 1;
-        Some(Opening { bucket: Arc::clone(self), failure: Some(OpenError::OwnerGone) })
+        let given_up = Arc::clone(&state.given_up);
+        let failure = Some(OpenError::OwnerGone);
+        Some(Opening { bucket: Arc::clone(self), given_up, failure })
     }
 
     pub(crate) fn is_opening(&self) -> bool {
-        self.lock().opening > 0
+        self.lock().wanted() > 0
     }
 
     /// Takes a lease back: to the first in line, else to the sessions with
@@ -166,6 +183,9 @@ impl<L: Link> Bucket<L> {
         if session.is_closed() {
             return;
         }
+        if let Scope::Call(_) = self.key.scope() {
+            usage.retiring.get_or_init(|| CloseReason::Retired);
+        }
         if let Some(reason) = usage.retiring.get() {
             if leases == 0 {
                 session.close(reason.clone());
@@ -175,6 +195,9 @@ impl<L: Link> Bucket<L> {
         usage.leases.fetch_add(1, Relaxed);
         if let Err(session) = state.line.grant(session) {
             session.usage().leases.fetch_sub(1, Relaxed);
+            if leases == 0 {
+                self.offer(&session);
+            }
             // With other leases out it has never left the spare ones.
             if leases + 1 == session.usage().capacity || leases == 0 {
                 state.put_spare(session);
@@ -182,11 +205,22 @@ impl<L: Link> Bucket<L> {
         }
     }
 
-    /// Ends every session nobody uses, and the others with their last lease.
+    /// Has a session's owner see whether another key needs the room. Read
+    /// under the lock: a starved key either finds the session idle here, or
+    /// has said before that it is starved.
+    fn offer(&self, session: &Session<L>) {
+        if self.hunger.is_felt() {
+            session.order(Order::MakeRoom);
+        }
+    }
+
+    /// Ends every session nobody uses, the others with their last lease, and
+    /// those being opened when they are open.
     pub(crate) fn retire_all(&self, reason: &CloseReason) {
         let mut state = self.lock();
         state.spare.clear();
-        state.unwanted = (state.opening > 0).then(|| reason.clone());
+        state.unwanted = state.opening;
+        let _ = std::mem::take(&mut state.given_up).set(reason.clone());
         state.open.iter().for_each(|session| session.retire(reason.clone()));
     }
 
@@ -201,13 +235,14 @@ impl<L: Link> Bucket<L> {
     pub(crate) fn evict_one(&self) -> bool {
         let mut state = self.lock();
         let idle = |session: &Session<L>| {
-            session.usage().leases.load(Relaxed) == 0 && !session.is_closed()
+            session.usage().leases.load(Relaxed) == 0 && session.is_leasable()
         };
         // The first has been unused for longest.
         let Some(at) = state.spare.iter().position(idle) else {
             return false;
         };
         let session = state.spare.remove(at);
+        session.usage().makes_room.store(true, Relaxed);
         session.retire(CloseReason::Evicted);
         true
     }
@@ -219,27 +254,27 @@ impl<L: Link> Bucket<L> {
         let now = Instant::now();
         let usage = session.usage();
         let is_used = usage.leases.load(Relaxed) > 0;
-        let idle_until = session.idle_since() + self.limits.idle_timeout;
+        // A time too long to add is no limit.
+        let idle_until = session.idle_since().checked_add(self.limits.idle_timeout);
         if dies.is_some_and(|dies| dies <= now) {
             usage.retiring.get_or_init(|| CloseReason::Age);
-        } else if !is_used && idle_until <= now {
+        } else if !is_used && idle_until.is_some_and(|until| until <= now) {
             usage.retiring.get_or_init(|| CloseReason::Idle);
         }
         if let Some(reason) = usage.retiring.get() {
-            state.spare.retain(|spare| !spare.is(session));
-            let verdict = (!is_used).then(|| Verdict::Close(reason.clone()));
-            return verdict.unwrap_or(Verdict::Until(None));
+            state.spare.retain(|spare| !spare.is_same(session));
+            return if is_used { Verdict::Retire } else { Verdict::Close(reason.clone()) };
         }
         // One in use is looked at again when it could at the soonest be idle.
-        let soonest = if is_used { now + self.limits.idle_timeout } else { idle_until };
-        Verdict::Until(Some(dies.map_or(soonest, |dies| dies.min(soonest))))
+        let soonest = if is_used { now.checked_add(self.limits.idle_timeout) } else { idle_until };
+        Verdict::Until(dies.into_iter().chain(soonest).min())
     }
 
     /// Forgets a session that has ended.
     pub(crate) fn forget(&self, session: &Session<L>) {
         let mut state = self.lock();
-        state.open.retain(|other| !other.is(session));
-        state.spare.retain(|other| !other.is(session));
+        state.open.retain(|other| !other.is_same(session));
+        state.spare.retain(|other| !other.is_same(session));
     }
 
     /// Closes the door for good if nobody is in and nobody waits. Called
@@ -293,26 +328,33 @@ impl<L: Link> State<L> {
         }
     }
 
+    /// How many sessions are being opened for those in line.
+    const fn wanted(&self) -> usize {
+        self.opening - self.unwanted
+    }
+
     /// Counts an opening as over; says why nobody wants its session any more.
-    fn end_opening(&mut self) -> Option<CloseReason> {
+    fn end(&mut self, opening: &Opening<L>) -> Option<CloseReason> {
+        let given_up = opening.given_up.get().cloned();
         self.opening -= 1;
-        if self.opening == 0 { self.unwanted.take() } else { self.unwanted.clone() }
+        self.unwanted -= usize::from(given_up.is_some());
+        given_up
     }
 
     /// Makes a session the one to be leased next.
     fn put_spare(&mut self, session: Session<L>) {
-        self.spare.retain(|other| !other.is(&session));
+        self.spare.retain(|other| !other.is_same(&session));
         self.spare.push(session);
     }
 
     fn wants_session(&mut self, limits: &Limits) -> bool {
-        let promised = self.opening.saturating_mul(limits.calls_per_session);
+        let promised = self.wanted().saturating_mul(limits.calls_per_session);
         if self.door != Door::Open || self.line.len() <= promised {
             return false;
         }
         // One that is on its way out is no use to those in line.
         let leasable = self.open.iter().filter(|session| session.is_leasable()).count();
-        leasable + self.opening < limits.sessions_per_key
+        leasable + self.wanted() < limits.sessions_per_key
     }
 }
 
@@ -342,8 +384,12 @@ impl<L: Link> Opening<L> {
         self.failure = None;
         session.touch();
         let mut state = self.bucket.lock();
-        let unwanted = state.end_opening();
+        let given_up = state.end(&self);
         state.open.push(session.clone());
+        if let Some(reason) = given_up {
+            session.retire(reason);
+            return;
+        }
         let usage = session.usage();
         while usage.leases.load(Relaxed) < usage.capacity {
             usage.leases.fetch_add(1, Relaxed);
@@ -353,11 +399,8 @@ impl<L: Link> Opening<L> {
                 break;
             }
         }
-        if let Some(reason) = unwanted
-            && usage.leases.load(Relaxed) == 0
-        {
-            state.spare.retain(|spare| !spare.is(session));
-            session.retire(reason);
+        if usage.leases.load(Relaxed) == 0 {
+            self.bucket.offer(session);
         }
     }
 
@@ -372,11 +415,13 @@ impl<L: Link> Drop for Opening<L> {
         let Some(error) = self.failure.take() else {
             return;
         };
+        self.bucket.tally.failed_to_open();
         let mut state = self.bucket.lock();
-        state.end_opening();
+        let given_up = state.end(self);
         // With other sessions there, or on their way, those in line are
         // served by them.
-        if state.open.is_empty() && state.opening == 0 {
+        let is_last = state.wanted() == 0 && !state.open.iter().any(Session::is_leasable);
+        if given_up.is_none() && is_last {
             state.line.fail(&error);
         }
     }
@@ -387,5 +432,5 @@ impl<L: Link> Drop for Opening<L> {
 pub(crate) fn jittered(age: Duration, number: u64) -> Duration {
     // Spreads consecutive numbers over the whole range.
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-    age.mul_f64(1.0 - 0.1 * spread as f64 / 1024.0)
+    age - age / 10_240 * spread as u32
 }

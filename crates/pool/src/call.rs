@@ -53,14 +53,6 @@ impl<L: Link> Call<L> {
         let ids = Ids { upstream, caller, token };
         Self { exchange, session, watch, ids, state: State::Unsent }
     }
-
-    /// The error of a call that the session's end has cut short.
-    fn cut_short(&self, fault: Fault) -> CallError {
-        match self.state {
-            State::Unsent => CallError::not_sent(fault),
-            State::UnderWay | State::Over => CallError::may_have_run(fault),
-        }
-    }
 }
 
 impl<L: Link> Exchange for Call<L> {
@@ -88,9 +80,9 @@ impl<L: Link> Exchange for Call<L> {
                 Poll::Ready(Err(error))
             }
             Poll::Pending => self.watch.poll_end(cx).map(|reason| {
-                let error = self.cut_short(Fault::Ended(reason.as_end()));
                 self.state = State::Over;
-                Err(error)
+                let fate = self.exchange.call_off();
+                Err(CallError { fate, fault: Fault::Ended(reason.as_end()) })
             }),
         }
     }

@@ -107,10 +107,11 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All the labels that [`CloseReason::label`] can give.
-    pub const LABELS: [&'static str; 10] = [
+    pub const LABELS: [&'static str; 11] = [
         "session_gone",
         "stream_ended",
         "stream_broken",
+        "too_large",
         "closed",
         "idle",
         "age",

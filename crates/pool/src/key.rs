@@ -3,7 +3,10 @@
 use std::{
     fmt,
     hash::{BuildHasher, Hash, Hasher, RandomState},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use wharf_proto::{Json, Revision};
@@ -44,6 +47,9 @@ pub enum Scope {
     Identity(Arc<str>),
     /// Anybody, by the operator's word.
     Shared,
+    /// One call: the session ends with its first lease. See
+    /// [`Scope::one_call`].
+    Call(u64),
 }
 
 /// Stands for a credential without telling it: a hash under a key that is
@@ -129,6 +135,17 @@ impl Hash for Key {
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({}, {:?})", self.upstream(), self.scope())
+    }
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// The scope of one call, different from that of any other.
+    #[must_use]
+    pub fn one_call() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self::Call(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 

@@ -15,13 +15,17 @@ use wharf_proto::{
 };
 
 use crate::{
-    CloseReason, Key, OpenError, Session,
+    CloseReason, Key, OpenError, Scope, Session,
     bucket::{Bucket, Opening, Verdict, jittered},
     capacity::Permit,
     life::Pulse,
     pool::Inner,
-    session::{Handshake, Order},
+    session::{Handshake, Order, Usage},
 };
+
+/// How many small things may be under way at once before an upstream that
+/// takes none of them gets no more answers.
+const ERRANDS: usize = 64;
 
 /// The owner of one session, from before it is open until after it has ended.
 pub(crate) struct Owner<C: Connect<Target = Key>> {
@@ -56,31 +60,41 @@ impl<C: Connect<Target = Key>> Owner<C> {
     /// included: the upstream counts the session until then.
     pub(crate) async fn run(self, opening: Opening<C::Link>, permit: Permit<C>) {
         let limit = self.bucket.limits.open_timeout;
+        let mut connected = None;
         let opened = select! {
             biased;
             () = self.pool.stop.cancelled() => Err(OpenError::Shutdown),
-            opened = timeout(limit, self.open()) => {
+            opened = timeout(limit, self.open(&mut connected)) => {
                 opened.unwrap_or(Err(OpenError::TimedOut { limit }))
             }
         };
         match opened {
-            Ok((link, feed, handshake)) => self.keep(opening, link, feed, handshake).await,
+            Ok(handshake) => {
+                let (link, feed) = connected.expect("hands are shaken on a link");
+                self.keep(opening, &permit, (link, feed), handshake).await;
+            }
             Err(error) => {
                 tracing::debug!(key = ?self.bucket.key(), %error, "a session could not be opened");
-                self.bucket.tally.failed_to_open();
                 opening.fail(error);
-                self.pool.registry.drop_if_empty(&self.bucket);
+                if let Some((link, _)) = connected {
+                    // The upstream may have opened it on its side.
+                    self.say_goodbye(link.end_reason(), link.goodbye()).await;
+                }
             }
         }
         drop(permit);
     }
 
-    async fn open(&self) -> Result<(C::Link, C::Feed, Handshake), OpenError> {
+    /// Connects and shakes hands. What is connected is put into `connected`
+    /// at once, so that it can be taken leave of wherever this is dropped.
+    async fn open(
+        &self,
+        connected: &mut Option<(C::Link, C::Feed)>,
+    ) -> Result<Handshake, OpenError> {
         let key = self.bucket.key();
-        let (link, mut feed) =
-            self.pool.connect.connect(key).await.map_err(OpenError::Transport)?;
-        let handshake = shake_hands(&link, &mut feed, key).await?;
-        Ok((link, feed, handshake))
+        let made = self.pool.connect.connect(key).await.map_err(OpenError::Transport)?;
+        let (link, feed) = connected.insert(made);
+        shake_hands(link, feed, key).await
     }
 
     /// From the handshake to the goodbye. The order of ending: publish the
@@ -88,17 +102,18 @@ impl<C: Connect<Target = Key>> Owner<C> {
     async fn keep(
         &self,
         opening: Opening<C::Link>,
-        link: C::Link,
-        feed: C::Feed,
+        permit: &Permit<C>,
+        (link, feed): (C::Link, C::Feed),
         handshake: Handshake,
     ) {
         let (pulse, life) = Pulse::new();
         let (order, orders) = mpsc::unbounded_channel();
         let key = self.bucket.key().clone();
-        let calls = self.bucket.limits.calls_per_session;
-        let session = Session::new(key, link, handshake, life, order, calls);
+        let usage = Usage::new(self.bucket.limits.calls_per_session, permit.makes_room());
+        let session = Session::new(key, link, handshake, life, order, usage);
         let number = self.bucket.tally.opened();
-        let dies = self.bucket.limits.max_age.map(|age| Instant::now() + jittered(age, number));
+        let age = self.bucket.limits.max_age.map(|age| jittered(age, number));
+        let dies = age.and_then(|age| Instant::now().checked_add(age));
         let tenancy = Tenancy { owner: self, session: session.clone(), pulse };
         opening.succeed(&session);
 
@@ -116,7 +131,25 @@ impl<C: Connect<Target = Key>> Owner<C> {
         // Publishing also wakes the calls in flight, which fail with it.
         tenancy.pulse.stop(reason.clone());
         drop(tenancy);
-        attended.take_leave(self, &reason).await;
+        attended.take_leave(self).await;
+    }
+
+    /// Says goodbye, but not to who does not know the session any more.
+    async fn say_goodbye(&self, end: Option<EndReason>, goodbye: impl Future<Output = ()>) {
+        if matches!(end, Some(EndReason::SessionGone)) {
+            return;
+        }
+        if timeout(self.bucket.limits.goodbye_timeout, goodbye).await.is_err() {
+            tracing::debug!(key = ?self.bucket.key(), "an upstream did not take our leave in time");
+        }
+    }
+}
+
+impl<C: Connect<Target = Key>> Drop for Owner<C> {
+    fn drop(&mut self) {
+        // However it ended, a panic included, a key that only had this owner
+        // is forgotten with it.
+        self.pool.registry.drop_if_empty(&self.bucket);
     }
 }
 
@@ -136,9 +169,9 @@ impl<C: Connect<Target = Key>> Drop for Tenancy<'_, C> {
 
 impl<C: Connect<Target = Key>> Attended<C> {
     async fn until_end(&mut self, owner: &Owner<C>) -> CloseReason {
-        let mut look_again = match owner.bucket.judge(&self.session, self.dies) {
-            Verdict::Close(reason) => return reason,
-            Verdict::Until(when) => when,
+        let mut look_again = match self.look(owner) {
+            Ok(when) => when,
+            Err(reason) => return reason,
         };
         loop {
             select! {
@@ -147,13 +180,13 @@ impl<C: Connect<Target = Key>> Attended<C> {
                 biased;
                 () = owner.pool.stop.cancelled() => return CloseReason::Shutdown,
                 Some(order) = self.orders.recv() => {
-                    if let Some(reason) = self.obey(order) {
+                    if let Some(reason) = self.obey(order, owner) {
                         return reason;
                     }
                 }
-                () = at(look_again) => match owner.bucket.judge(&self.session, self.dies) {
-                    Verdict::Close(reason) => return reason,
-                    Verdict::Until(when) => look_again = when,
+                () = at(look_again) => match self.look(owner) {
+                    Ok(when) => look_again = when,
+                    Err(reason) => return reason,
                 },
                 heard = self.feed.next() => match heard {
                     Ok(message) => self.hear(message),
@@ -164,14 +197,24 @@ impl<C: Connect<Target = Key>> Attended<C> {
         }
     }
 
-    fn obey(&mut self, order: Order) -> Option<CloseReason> {
+    /// Sees whether the session's time has come; else says when to look
+    /// again, if ever.
+    fn look(&self, owner: &Owner<C>) -> Result<Option<Instant>, CloseReason> {
+        match owner.bucket.judge(&self.session, self.dies) {
+            Verdict::Close(reason) => Err(reason),
+            Verdict::Retire => {
+                owner.pool.grow(&owner.bucket);
+                Ok(None)
+            }
+            Verdict::Until(when) => Ok(when),
+        }
+    }
+
+    fn obey(&mut self, order: Order, owner: &Owner<C>) -> Option<CloseReason> {
         match order {
             Order::Close(reason) => return Some(reason),
-            Order::Abandon(id) => {
-                let cancelled = Notification::cancelled(&id, "the caller has given up");
-                let session = self.session.clone();
-                self.errand(async move { session.0.link.notify(cancelled).await });
-            }
+            Order::Abandon(id) => self.cancel(&id),
+            Order::MakeRoom => owner.pool.feed_from(&owner.bucket),
             Order::Listen(listeners) => {
                 self.listeners = Some(listeners);
                 self.session.0.link.listen();
@@ -180,11 +223,21 @@ impl<C: Connect<Target = Key>> Attended<C> {
         None
     }
 
+    fn cancel(&mut self, id: &RequestId) {
+        let cancelled = Notification::cancelled(id, "the caller has given up");
+        let session = self.session.clone();
+        self.errand(async move { session.0.link.notify(cancelled).await });
+    }
+
     /// Something that the upstream says in relation to no call.
     fn hear(&mut self, message: Message) {
         if let Message::Request(request) = &message
             && let Some(response) = self.answer(request)
         {
+            if self.errands.len() >= ERRANDS {
+                tracing::debug!("an upstream asks and takes no answers");
+                return;
+            }
             let session = self.session.clone();
             self.errand(async move { session.0.link.respond(response).await });
             return;
@@ -201,8 +254,11 @@ impl<C: Connect<Target = Key>> Attended<C> {
         if request.method() == method::PING {
             return Some(Response::success(request.id(), &Json::empty_object()));
         }
+        // Of several who share the session nobody can be told to be the one
+        // that is asked.
+        let is_shared = !matches!(self.session.0.key.scope(), Scope::Client(_) | Scope::Call(_));
         let is_heard = self.listeners.as_ref().is_some_and(|all| all.receiver_count() > 0);
-        (!is_heard).then(|| {
+        (is_shared || !is_heard).then(|| {
             let error = ErrorObject::new(
                 code::METHOD_NOT_FOUND,
                 format!("nobody is there to answer {}", request.method()),
@@ -225,21 +281,22 @@ impl<C: Connect<Target = Key>> Attended<C> {
 
     /// The goodbye, after everybody knows that the session has ended. What
     /// is still to be said (a cancellation, most likely) is said before it.
-    async fn take_leave(mut self, owner: &Owner<C>, reason: &CloseReason) {
+    async fn take_leave(mut self, owner: &Owner<C>) {
+        self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
-            let _ = self.obey(order);
+            if let Order::Abandon(id) = order {
+                self.cancel(&id);
+            }
         }
-        drop((self.listeners, self.feed));
-        if matches!(reason, CloseReason::Link(EndReason::SessionGone)) {
-            return;
-        }
+        drop((self.listeners.take(), self.feed));
+        let link = &self.session.0.link;
         let farewell = async {
-            while self.errands.join_next().await.is_some() {}
-            self.session.0.link.goodbye().await;
+            // Half the time at most, so that some is left for the goodbye.
+            let said = async { while self.errands.join_next().await.is_some() {} };
+            let _ = timeout(self.errand_limit / 2, said).await;
+            link.goodbye().await;
         };
-        if timeout(owner.bucket.limits.goodbye_timeout, farewell).await.is_err() {
-            tracing::debug!(key = ?owner.bucket.key(), "an upstream did not take our leave in time");
-        }
+        owner.say_goodbye(link.end_reason(), farewell).await;
     }
 }
 

@@ -1,6 +1,12 @@
 //! The pool itself.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
 
 use tokio::{
     runtime::Handle,
@@ -35,8 +41,11 @@ pub(crate) struct Inner<C: Connect<Target = Key>> {
     pub(crate) capacity: Capacity<C>,
     /// Ends every session at once.
     pub(crate) stop: CancellationToken,
-    /// Nobody is let in any more.
-    shut: CancellationToken,
+    /// Nobody is let in any more. Read for every lease, so no more than an
+    /// atomic load.
+    shut: AtomicBool,
+    /// Sessions that have ended and whose room has not been offered yet.
+    ended: AtomicUsize,
     tallies: Tallies,
     owners: TaskTracker,
     runtime: Handle,
@@ -69,7 +78,8 @@ impl<C: Connect<Target = Key>> Pool<C> {
             registry: Registry::new(),
             capacity: Capacity::new(),
             stop: CancellationToken::new(),
-            shut: CancellationToken::new(),
+            shut: AtomicBool::new(false),
+            ended: AtomicUsize::new(0),
             tallies: Tallies::default(),
             owners: TaskTracker::new(),
             runtime: Handle::current(),
@@ -102,17 +112,20 @@ impl<C: Connect<Target = Key>> Pool<C> {
     ) -> Result<Lease<C::Link>, AcquireError> {
         let pool = self.inner();
         let mut waiting = loop {
-            if pool.shut.is_cancelled() {
+            let bucket = pool.bucket(key);
+            // Asked once the bucket is in the registry: a shutdown that comes
+            // after the answer finds it there and shuts it.
+            if pool.shut.load(Ordering::Acquire) {
+                pool.registry.drop_if_empty(&bucket);
                 return Err(AcquireError::Shutdown);
             }
-            let bucket = pool.bucket(key);
             match bucket.admit() {
                 Admission::Lease(lease) => return Ok(lease),
                 Admission::Ticket(ticket) => break Waiting { pool, bucket, ticket: Some(ticket) },
                 Admission::Gone => {}
                 Admission::Shut => return Err(AcquireError::Shutdown),
                 Admission::Full { waiting } => {
-                    bucket.tally.refusals.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    bucket.tally.refusals.fetch_add(1, Ordering::Relaxed);
                     return Err(AcquireError::Full { waiting });
                 }
             }
@@ -144,6 +157,8 @@ impl<C: Connect<Target = Key>> Pool<C> {
     pub fn retire(&self, key: &Key) {
         if let Some(bucket) = self.inner().registry.find(key) {
             bucket.retire_all(&CloseReason::Retired);
+            // Those in line are not to wait for the sessions that go.
+            self.inner().grow(&bucket);
         }
     }
 
@@ -167,10 +182,12 @@ impl<C: Connect<Target = Key>> Pool<C> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: the shutdown goes on; only the waiting ends.
+    /// Dropped midway, the pool stays shut and each session ends with its
+    /// last lease, but nothing is cut at the deadline any more. Call it again
+    /// to wait again.
     pub async fn shutdown(&self, deadline: Instant) {
         let pool = self.inner();
-        pool.shut.cancel();
+        pool.shut.store(true, Ordering::Release);
         pool.owners.close();
         for bucket in pool.registry.all() {
             bucket.shut();
@@ -197,7 +214,7 @@ impl<C: Connect<Target = Key>> fmt::Debug for Pool<C> {
 
 impl<C: Connect<Target = Key>> Drop for LastHandle<C> {
     fn drop(&mut self) {
-        self.0.shut.cancel();
+        self.0.shut.store(true, Ordering::Release);
         self.0.stop.cancel();
         self.0.owners.close();
     }
@@ -228,37 +245,88 @@ impl<C: Connect<Target = Key>> Inner<C> {
     fn bucket(&self, key: &Key) -> Arc<Bucket<C::Link>> {
         self.registry.find_or(key, || {
             let limits = self.settings.limits(key.upstream()).for_key(key);
-            Bucket::new(key.clone(), limits, self.tallies.of(key.upstream()))
+            let tally = self.tallies.of(key.upstream());
+            Bucket::new(key.clone(), limits, tally, self.capacity.hunger().clone())
         })
     }
 
     /// Opens as many sessions for a key as those in line want and the limits
     /// allow. Where a limit of other keys is in the way, an idle session of
-    /// theirs is asked to make room, and the key waits in line for it.
-    pub(crate) fn grow(self: &Arc<Self>, bucket: &Arc<Bucket<C::Link>>) {
+    /// theirs is asked to make room, and the key waits in line for it. Says
+    /// whether any is being opened now.
+    pub(crate) fn grow(self: &Arc<Self>, bucket: &Arc<Bucket<C::Link>>) -> bool {
+        let mut has_grown = false;
         while bucket.wants_session() {
             let permit = match self.capacity.permit(self, bucket) {
                 Ok(permit) => permit,
                 Err(scarce) => {
-                    let upstream = bucket.key().upstream();
-                    let anywhere = scarce == Scarce::Everywhere;
-                    self.registry.evict_one(|key| anywhere || key.upstream() == upstream);
-                    return;
+                    self.make_room(bucket, scarce);
+                    break;
                 }
             };
             // A shutdown that sees the opening must also see its owner.
             let _seen = self.owners.token();
             // Somebody else may have begun to open it meanwhile.
-            let Some(opening) = bucket.begin_opening() else { return };
+            let Some(opening) = bucket.begin_opening() else { break };
             let owner = Owner { pool: Arc::clone(self), bucket: Arc::clone(bucket) };
             self.owners.spawn_on(owner.run(opening, permit), &self.runtime);
+            has_grown = true;
+        }
+        has_grown
+    }
+
+    /// Asks an idle session to make room for a starved key, if it is the
+    /// key's turn to ask.
+    fn make_room(&self, bucket: &Arc<Bucket<C::Link>>, scarce: Scarce) {
+        let upstream = bucket.key().upstream();
+        let leaving = match scarce {
+            Scarce::Everywhere => self.registry.evict_one(|_| true),
+            Scarce::AtThisUpstream => self.registry.evict_one(|key| key.upstream() == upstream),
+            Scarce::InTurn => None,
+        };
+        if let Some(upstream) = leaving {
+            self.capacity.leaves(&upstream);
         }
     }
 
-    /// Lets those keys grow that there is room for again.
+    /// A session of `idle` has become so: it makes room for a starved key
+    /// that has use for it.
+    pub(crate) fn feed_from(self: &Arc<Self>, idle: &Bucket<C::Link>) {
+        let upstream = idle.key().upstream();
+        let Some(needy) = self.capacity.needy_for(upstream, &self.settings) else {
+            return;
+        };
+        if idle.evict_one() {
+            self.capacity.leaves(upstream);
+        } else {
+            // Leased again meanwhile; perhaps another is idle.
+            self.grow(&needy);
+        }
+    }
+
+    /// A session has ended: lets the first key grow that there is room for
+    /// now. One that ends is room for one.
     pub(crate) fn feed_starved(self: &Arc<Self>) {
-        while let Some(bucket) = self.capacity.next_starved(&self.settings) {
-            self.grow(&bucket);
+        // Who is in here already does it for the others. Where the runtime
+        // has gone, an owner is dropped as soon as it is spawned, and its
+        // permit comes back here: it must not go deeper with each.
+        if self.ended.fetch_add(1, Ordering::AcqRel) > 0 {
+            return;
+        }
+        loop {
+            while let Some(bucket) = self.capacity.next_starved(&self.settings) {
+                if self.grow(&bucket) {
+                    break;
+                }
+            }
+            // What a session left room for and another key took it is to be
+            // asked for again.
+            for bucket in self.capacity.needy(&self.settings) {
+                self.grow(&bucket);
+            }
+            if self.ended.fetch_sub(1, Ordering::AcqRel) == 1 {
+                return;
+            }
         }
     }
 }

@@ -63,17 +63,19 @@ impl<L: Link> Registry<L> {
 
     /// Ends one idle session of a key that `fits`. The search begins where
     /// the last one ended, so that it costs little however many there are.
-    pub(crate) fn evict_one(&self, fits: impl Fn(&Key) -> bool) -> bool {
+    /// Says to which upstream it was.
+    pub(crate) fn evict_one(&self, fits: impl Fn(&Key) -> bool) -> Option<Arc<str>> {
         let start = self.hand.load(Ordering::Relaxed);
         for step in 0..SHARDS {
             let at = (start + step) % SHARDS;
             let shard = self.shards[at].read().expect("nothing panics while holding it");
-            if shard.values().any(|bucket| fits(bucket.key()) && bucket.evict_one()) {
+            let mut buckets = shard.values().filter(|bucket| fits(bucket.key()));
+            if let Some(bucket) = buckets.find(|bucket| bucket.evict_one()) {
                 self.hand.store(at, Ordering::Relaxed);
-                return true;
+                return Some(Arc::clone(bucket.key().upstream()));
             }
         }
-        false
+        None
     }
 
     /// All buckets there are now.

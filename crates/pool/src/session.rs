@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -27,6 +27,8 @@ use crate::{
 /// How many messages a listener may be behind before it loses the oldest.
 const INBOUND_BACKLOG: usize = 256;
 
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
 /// An open session with an upstream.
 ///
 /// Its owner task owns it; handles share it, and holding one does not keep
@@ -42,6 +44,8 @@ pub(crate) struct Shared<L: Link> {
     pub(crate) usage: Usage,
     pub(crate) inbound: OnceLock<broadcast::WeakSender<Message>>,
     pub(crate) opened: Instant,
+    /// Tells sessions of this process apart; later ones have higher numbers.
+    number: u64,
     next_id: AtomicU64,
 }
 
@@ -54,7 +58,8 @@ pub struct Handshake {
     pub result: Json,
 }
 
-/// How much a session is in use. Changed only under the lock of its bucket.
+/// How much a session is in use. The numbers change only under the lock of
+/// its bucket.
 #[derive(Debug)]
 pub(crate) struct Usage {
     /// How many leases there may be at once.
@@ -62,8 +67,10 @@ pub(crate) struct Usage {
     pub(crate) leases: AtomicUsize,
     /// When the last lease came back, in milliseconds since `opened`.
     pub(crate) idle_since: AtomicU64,
-    /// Why it is leased no more and ends with its last lease.
+    /// Why it is leased no more, and ends with its last lease if not before.
     pub(crate) retiring: OnceLock<CloseReason>,
+    /// It makes room for a starved key. Its permit hears of it by this.
+    pub(crate) makes_room: Arc<AtomicBool>,
 }
 
 /// What an owner is told.
@@ -71,6 +78,9 @@ pub(crate) struct Usage {
 pub(crate) enum Order {
     /// A caller has given a call up: tell the upstream.
     Abandon(RequestId),
+    /// Nobody uses the session, and a key is starved: see who has use for
+    /// the room.
+    MakeRoom,
     /// End the session.
     Close(CloseReason),
     /// Somebody listens.
@@ -93,26 +103,31 @@ impl<L: Link> Session<L> {
         handshake: Handshake,
         life: Arc<Life>,
         orders: mpsc::UnboundedSender<Order>,
-        calls: usize,
+        mut usage: Usage,
     ) -> Self {
-        // Where the upstream keeps no session there is nothing to share.
-        let capacity = if link.has_session() { calls } else { usize::MAX };
+        if !link.has_session() {
+            // The upstream keeps none, so nothing of one caller can be seen by another.
+            usage.capacity = usize::MAX;
+        }
         Self(Arc::new(Shared {
             key,
             link,
             handshake,
             life,
             orders,
-            usage: Usage {
-                capacity,
-                leases: AtomicUsize::new(0),
-                idle_since: AtomicU64::new(0),
-                retiring: OnceLock::new(),
-            },
+            usage,
             inbound: OnceLock::new(),
             opened: Instant::now(),
+            number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
             next_id: AtomicU64::new(1),
         }))
+    }
+
+    /// Tells this session from every other of this process. A session that
+    /// was opened later has a higher number; none has 0.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.0.number
     }
 
     /// What the upstream said in the handshake.
@@ -226,17 +241,26 @@ impl<L: Link> Session<L> {
         poll_fn(|cx| watch.poll_end(cx)).await
     }
 
-    /// Asks the owner to end the session. Calls under way fail with the
-    /// reason; [`Session::closed`] waits for it.
+    /// Asks the owner to end the session, which is leased to nobody from now
+    /// on. Calls under way fail with the reason; [`Session::closed`] waits for
+    /// it.
     pub fn close(&self, reason: CloseReason) {
-        let _ = self.0.orders.send(Order::Close(reason));
+        let _ = self.0.usage.retiring.set(reason.clone());
+        self.order(Order::Close(reason));
+    }
+
+    /// Tells the owner. Where it is gone there is nothing left to tell.
+    pub(crate) fn order(&self, order: Order) {
+        let _ = self.0.orders.send(order);
     }
 
     pub(crate) fn usage(&self) -> &Usage {
         &self.0.usage
     }
 
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Whether both are handles on one session.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
@@ -280,6 +304,20 @@ impl<L: Link> Clone for Session<L> {
 impl<L: Link> fmt::Debug for Session<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Session({:?}, {:?})", self.0.key, self.close_reason())
+    }
+}
+
+// === impl Usage ===
+
+impl Usage {
+    pub(crate) fn new(capacity: usize, makes_room: Arc<AtomicBool>) -> Self {
+        Self {
+            capacity,
+            leases: AtomicUsize::new(0),
+            idle_since: AtomicU64::new(0),
+            retiring: OnceLock::new(),
+            makes_room,
+        }
     }
 }
 

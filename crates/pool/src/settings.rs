@@ -15,7 +15,8 @@ pub struct Settings {
     pub upstreams: HashMap<Arc<str>, Limits>,
 }
 
-/// The limits towards one upstream.
+/// The limits towards one upstream. Where a number for one key is 0, it counts
+/// as 1: with less nobody could ever be served.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Sessions open at once to this upstream. Default: 10 000.
@@ -76,11 +77,14 @@ impl Limits {
     /// The limits as they are for one key: a client's own session is one, and
     /// its calls are bounded by the client alone.
     pub(crate) fn for_key(&self, key: &Key) -> Self {
-        match key.scope() {
-            Scope::Client(_) => {
-                Self { sessions_per_key: 1, calls_per_session: usize::MAX, ..self.clone() }
+        let (sessions_per_key, calls_per_session) = match key.scope() {
+            Scope::Client(_) | Scope::Call(_) => (1, usize::MAX),
+            Scope::Identity(_) | Scope::Shared => {
+                (self.sessions_per_key.max(1), self.calls_per_session.max(1))
             }
-            Scope::Identity(_) | Scope::Shared => self.clone(),
-        }
+        };
+        // Who has a session opened waits for it, too.
+        let waiters_per_key = self.waiters_per_key.max(1);
+        Self { sessions_per_key, calls_per_session, waiters_per_key, ..self.clone() }
     }
 }

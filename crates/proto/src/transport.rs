@@ -107,6 +107,18 @@ pub trait Exchange: Send + Unpin + 'static {
     /// Polls for the next message.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Self::Error>>;
 
+    /// Gives the call up, and says whether the peer can have got it. To be
+    /// dropped afterwards, not polled.
+    fn call_off(&mut self) -> Fate {
+        Fate::MayHaveRun
+    }
+
+    /// Whether a server half lets the call go on when its client goes away
+    /// without cancelling it. Asked only where the revision leaves it open.
+    fn survives_disconnect(&self) -> bool {
+        true
+    }
+
     /// Waits for the next message.
     ///
     /// # Cancel safety

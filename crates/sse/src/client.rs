@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use wharf_http::{Endpoint, EventError, EventReader, HttpClient, Target, media_type};
 use wharf_proto::{
     header::EVENT_STREAM,
+    sse::DecodeError,
     transport::{CallError, Connect, EndReason, Fault},
 };
 
@@ -139,7 +140,12 @@ async fn announced(stream: &mut EventReader, base: &Endpoint) -> Result<Endpoint
 }
 
 fn end_of(error: EventError) -> EndReason {
-    EndReason::StreamBroken { source: error.into() }
+    match error {
+        EventError::Bad { source: DecodeError::TooLarge { limit } } => {
+            EndReason::TooLarge { limit }
+        }
+        broken => EndReason::StreamBroken { source: broken.into() },
+    }
 }
 
 fn not_mcp(found: &str) -> Fault {

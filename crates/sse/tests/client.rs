@@ -419,8 +419,8 @@ async fn a_message_that_is_too_large_fails_every_call_at_once() {
     let mut feed = Driven::new(feed);
     let end = async || events.raw(vec![b'x'; 1001]);
     let reasons = check_end(&link, &mut upstream, end).await;
-    assert!(reasons.iter().all(|reason| matches!(reason, EndReason::StreamBroken { .. })));
-    assert!(matches!(feed.end().await, EndReason::StreamBroken { .. }));
+    assert!(reasons.iter().all(|reason| matches!(reason, EndReason::TooLarge { limit: 1000 })));
+    assert!(matches!(feed.end().await, EndReason::TooLarge { limit: 1000 }));
     events.closed().await;
 }
 

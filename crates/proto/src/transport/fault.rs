@@ -110,6 +110,13 @@ pub enum EndReason {
         #[source]
         source: Cause,
     },
+    /// The event stream that is the session carried a message that is larger
+    /// than allowed. What comes after it cannot be told from it.
+    #[error("the upstream sent more than the {limit} bytes allowed for a message")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// We ended it.
     #[error("it was closed on this side")]
     Closed,
@@ -156,6 +163,7 @@ impl EndReason {
             Self::SessionGone => "session_gone",
             Self::StreamEnded => "stream_ended",
             Self::StreamBroken { .. } => "stream_broken",
+            Self::TooLarge { .. } => "too_large",
             Self::Closed => "closed",
         }
     }

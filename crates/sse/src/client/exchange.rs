@@ -76,6 +76,14 @@ impl Exchange for SseExchange {
         }
         polled
     }
+
+    fn call_off(&mut self) -> Fate {
+        match &mut self.stage {
+            Stage::Unsent(_) => Fate::NotSent,
+            Stage::Underway { post, .. } => post.call_off(),
+            Stage::Over => Fate::MayHaveRun,
+        }
+    }
 }
 
 fn poll_underway(
@@ -91,7 +99,7 @@ fn poll_underway(
             // exact where it says that the message was not taken.
             return Poll::Ready(Err(match post.poll_taken(cx) {
                 Poll::Ready(Err(error)) if error.fate == Fate::NotSent => error,
-                _ => wire.ended_meanwhile(),
+                _ => wire.ended_under(post),
             }));
         }
         Poll::Pending => {}

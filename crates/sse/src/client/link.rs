@@ -133,9 +133,10 @@ impl Wire {
         let mut post = self.post(text);
         let taken = tokio::select! {
             biased;
-            taken = poll_fn(|cx| post.poll_taken(cx)) => taken,
-            () = self.calls.ended().cancelled() => Err(self.ended_meanwhile()),
+            taken = poll_fn(|cx| post.poll_taken(cx)) => Some(taken),
+            () = self.calls.ended().cancelled() => None,
         };
+        let taken = taken.unwrap_or_else(|| Err(self.ended_under(&mut post)));
         match &taken {
             Ok(()) => self.leave(post),
             Err(error) => self.note(error),
@@ -144,8 +145,8 @@ impl Wire {
     }
 
     /// The error of a message that was on its way when the link ended.
-    pub(super) fn ended_meanwhile(&self) -> CallError {
+    pub(super) fn ended_under(&self, post: &mut Post) -> CallError {
         let reason = self.calls.end_reason().unwrap_or(EndReason::Closed);
-        CallError::may_have_run(Fault::Ended(reason))
+        CallError { fate: post.call_off(), fault: Fault::Ended(reason) }
     }
 }

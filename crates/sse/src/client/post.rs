@@ -9,7 +9,7 @@ use http::StatusCode;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use wharf_http::Sending;
-use wharf_proto::transport::{CallError, Fault};
+use wharf_proto::transport::{CallError, Fate, Fault};
 
 /// How much of the text beside a status is read so that the connection can
 /// be used again; one that says more than this is closed instead.
@@ -47,6 +47,14 @@ impl Post {
         }
         let _ = self.poll_rest(cx);
         Poll::Ready(Ok(()))
+    }
+
+    /// Gives it up, and says whether the upstream can have got the message.
+    pub(super) fn call_off(&mut self) -> Fate {
+        match &mut self.0 {
+            Stage::Sending(sending) => sending.call_off(),
+            Stage::Reading { .. } | Stage::Over => Fate::MayHaveRun,
+        }
     }
 
     /// Whether nothing is left to do.

@@ -21,7 +21,7 @@ use wharf_http::{
 use wharf_proto::{
     Body, Message, Request, RequestId, Response, header as names, method,
     sse::DecodeError,
-    transport::{CallError, EndReason, Exchange, Fault},
+    transport::{CallError, EndReason, Exchange, Fate, Fault},
 };
 
 use super::{
@@ -307,6 +307,14 @@ impl Exchange for HttpExchange {
                     return Poll::Ready(Err(error));
                 }
             }
+        }
+    }
+
+    fn call_off(&mut self) -> Fate {
+        match &mut self.state {
+            State::Unsent(_) => Fate::NotSent,
+            State::Sending(sending) => sending.call_off(),
+            _ => Fate::MayHaveRun,
         }
     }
 }

@@ -49,6 +49,18 @@ impl<E: Exchange<Error = Refusal>> Calls<E> {
         let calls = exchanges.into_iter().map(|exchange| Call(Some(exchange)));
         Self::Many(select_all(calls))
     }
+
+    /// Those that go on without their client.
+    fn survivors(self) -> Option<Self> {
+        let survives = |call: &Call<E>| call.0.as_ref().is_some_and(Exchange::survives_disconnect);
+        match self {
+            Self::One(call) => survives(&call).then_some(Self::One(call)),
+            Self::Many(calls) => {
+                let survivors = select_all(calls.into_iter().filter(survives));
+                (!survivors.is_empty()).then_some(Self::Many(survivors))
+            }
+        }
+    }
 }
 
 impl<E: Exchange<Error = Refusal>> Stream for Calls<E> {
@@ -152,7 +164,9 @@ impl<B: Backend> Drop for InCare<B> {
         if self.is_over || !self.is_kept() {
             return;
         }
-        if let Some((calls, in_use)) = self.held.take() {
+        if let Some((calls, in_use)) = self.held.take()
+            && let Some(calls) = calls.survivors()
+        {
             let shared = Arc::downgrade(&self.shared);
             carry::spawn(&self.shared.tasks, keep(calls, in_use, shared));
         }
