@@ -158,7 +158,7 @@ async fn the_metrics_can_be_read_and_move() {
         found.unwrap_or_else(|| panic!("no {name} in {text}")).1
     };
     assert_eq!(value(r#"wharf_clients{endpoint="/servers/fast/mcp"}"#), 1.0);
-    assert_eq!(value(r#"wharf_pool_sessions{upstream="fast",state="open"}"#), 1.0);
+    assert_eq!(value(r#"wharf_pool_sessions{upstream="fast",state="idle"}"#), 1.0);
     assert_eq!(value(r#"wharf_pool_hits_total{upstream="fast"}"#), 3.0);
     assert_eq!(value(r#"wharf_pool_leases{upstream="fast"}"#), 0.0);
 }

@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
 use wharf_http::{Body, Guard, json_response};
-use wharf_pool::UpstreamSnapshot;
+use wharf_pool::{LatencySnapshot, UpstreamSnapshot};
 
 mod metrics;
 
@@ -134,16 +134,36 @@ fn figures(upstream: &UpstreamSnapshot) -> Value {
     json!({
         "keys": upstream.keys,
         "sessions": upstream.sessions,
+        "busy": upstream.busy,
         "opening": upstream.opening,
+        "closing": upstream.closing,
         "leases": upstream.leases,
         "waiters": upstream.waiters,
         "hits": upstream.hits,
         "misses": upstream.misses,
         "refusals": upstream.refusals,
+        "breakerRefusals": upstream.breaker_refusals,
         "opens": upstream.opens,
         "openFailures": upstream.open_failures,
         "ends": ends,
+        "probes": upstream.probes,
+        "probeFailures": upstream.probe_failures,
+        "breakers": {
+            "closed": upstream.breakers - upstream.breakers_half_open - upstream.breakers_open,
+            "halfOpen": upstream.breakers_half_open,
+            "open": upstream.breakers_open,
+            "trips": upstream.breaker_trips,
+        },
+        "acquireLatency": latency(&upstream.acquire_latency),
+        "openLatency": latency(&upstream.open_latency),
     })
+}
+
+/// How many there were, and their mean.
+fn latency(latency: &LatencySnapshot) -> Value {
+    let count = latency.count();
+    let mean = latency.sum.as_secs_f64() * 1000.0 / count.max(1) as f64;
+    json!({ "count": count, "meanMs": (mean * 1000.0).round() / 1000.0 })
 }
 
 fn problem(status: StatusCode, what: &str) -> Response<Body> {

@@ -1,7 +1,7 @@
 //! What goes wrong in the gateway, and the one place where it becomes an
 //! answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use wharf_http::TlsSetup;
 use wharf_pool::AcquireError;
@@ -43,7 +43,7 @@ pub(crate) enum Failure {
         source: CallError,
     },
     #[error("upstream {upstream} has not answered within {limit:?}; the request may have run")]
-    TimedOut { upstream: UpstreamId, limit: std::time::Duration },
+    TimedOut { upstream: UpstreamId, limit: Duration },
     #[error("upstream {upstream} answered {method} with what is no answer to it")]
     NoList { upstream: UpstreamId, method: &'static str },
     #[error("there is no {what} {name:?} here; ask for the list to see what there is")]
@@ -73,12 +73,15 @@ impl Failure {
             _ => None,
         };
         if let Some(may_have_run) = may_have_run {
-            let data = serde_json::json!({
+            let mut data = serde_json::json!({
                 "gateway": "wharf",
                 "upstream": self.upstream().map(UpstreamId::as_str),
                 "reason": reason,
                 "mayHaveRun": may_have_run,
             });
+            if let Some(retry_after) = self.retry_after() {
+                data["retryAfterMs"] = u64::try_from(retry_after.as_millis()).ok().into();
+            }
             error = error.with_data(Json::from_value(&data).expect("it is JSON"));
         }
         if let Self::NoResource { uri } = self {
@@ -99,6 +102,9 @@ impl Failure {
             Self::Acquire { source: AcquireError::Open(_), .. } => {
                 (code::INTERNAL_ERROR, "cannot_open_session")
             }
+            Self::Acquire { source: AcquireError::BreakerOpen { .. }, .. } => {
+                (code::INTERNAL_ERROR, "breaker_open")
+            }
             Self::Acquire { .. } => (code::INTERNAL_ERROR, "shutting_down"),
             Self::Call { source, .. } => match source.fate {
                 Fate::NotSent => (code::INTERNAL_ERROR, "not_sent"),
@@ -111,6 +117,16 @@ impl Failure {
             }
             Self::NoResource { .. } => (code::RESOURCE_NOT_FOUND, "bad_request"),
             Self::NoMethod { .. } => (code::METHOD_NOT_FOUND, "bad_request"),
+        }
+    }
+
+    /// When it may be worth trying again, where that is known.
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Acquire { source: AcquireError::BreakerOpen { retry_after, .. }, .. } => {
+                Some(*retry_after)
+            }
+            _ => None,
         }
     }
 

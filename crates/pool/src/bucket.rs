@@ -12,26 +12,33 @@ use std::{
     },
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{Duration, Instant},
-};
 use wharf_proto::transport::Link;
 
 use crate::{
-    CloseReason, Key, Lease, OpenError, Scope, Session,
+    AcquireError, CloseReason, Key, Lease, Scope, Session,
+    breaker::{Attempt, Breaker},
     capacity::Hunger,
-    figures::Tally,
-    line::{Grant, Line},
+    line::Line,
     session::Order,
     settings::Limits,
+    upstream::Upstream,
 };
+
+mod opening;
+mod ticket;
+mod upkeep;
+
+pub(crate) use opening::Opening;
+pub(crate) use ticket::Ticket;
+pub(crate) use upkeep::{Dates, Verdict, jittered};
 
 /// The sessions of one key.
 pub(crate) struct Bucket<L: Link> {
     key: Key,
     pub(crate) limits: Limits,
-    pub(crate) tally: Arc<Tally>,
+    pub(crate) upstream: Arc<Upstream>,
+    /// Shared by all keys of the upstream with the same credential.
+    pub(crate) breaker: Arc<Breaker>,
     hunger: Hunger,
     /// In line for a permit. Changed only under the lock of that line.
     pub(crate) is_starved: AtomicBool,
@@ -78,35 +85,23 @@ pub(crate) enum Admission<L: Link> {
     Shut,
 }
 
-/// A place in the line. Dropping it leaves the line, and gives back what had
-/// been granted meanwhile.
-pub(crate) struct Ticket<L: Link> {
-    bucket: Arc<Bucket<L>>,
-    granted: oneshot::Receiver<Grant<L>>,
-}
-
-/// A session that is being opened. Dropping it tells those in line that
-/// there will be none.
-pub(crate) struct Opening<L: Link> {
-    bucket: Arc<Bucket<L>>,
-    given_up: Arc<OnceLock<CloseReason>>,
-    failure: Option<OpenError>,
-}
-
-/// What is to become of a session whose time may have come.
-pub(crate) enum Verdict {
-    /// It goes now.
-    Close(CloseReason),
-    /// It goes with its last lease; those in line need another.
-    Retire,
-    /// It is asked again then.
-    Until(Option<Instant>),
+/// What a bucket holds at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) sessions: usize,
+    /// How many of these are leased.
+    pub(crate) busy: usize,
+    pub(crate) opening: usize,
+    pub(crate) leases: usize,
+    pub(crate) waiters: usize,
 }
 
 // === impl Bucket ===
 
 impl<L: Link> Bucket<L> {
-    pub(crate) fn new(key: Key, limits: Limits, tally: Arc<Tally>, hunger: Hunger) -> Self {
+    pub(crate) fn new(key: Key, upstream: Arc<Upstream>, hunger: Hunger) -> Self {
+        let limits = upstream.limits.for_key(&key);
+        let breaker = upstream.breakers.of(key.credential());
         let state = State {
             spare: Vec::new(),
             open: Vec::new(),
@@ -117,7 +112,7 @@ impl<L: Link> Bucket<L> {
             door: Door::Open,
         };
         let is_starved = AtomicBool::new(false);
-        Self { key, limits, tally, hunger, is_starved, state: Mutex::new(state) }
+        Self { key, limits, upstream, breaker, hunger, is_starved, state: Mutex::new(state) }
     }
 
     pub(crate) const fn key(&self) -> &Key {
@@ -138,7 +133,7 @@ impl<L: Link> Bucket<L> {
         }
         if let Some(session) = state.take_spare() {
             drop(state);
-            self.tally.hits.fetch_add(1, Relaxed);
+            self.upstream.tally.hits.fetch_add(1, Relaxed);
             return Admission::Lease(Lease::new(Arc::clone(self), session));
         }
         let waiting = state.line.len();
@@ -147,8 +142,8 @@ impl<L: Link> Bucket<L> {
         }
         let granted = state.line.join();
         drop(state);
-        self.tally.misses.fetch_add(1, Relaxed);
-        Admission::Ticket(Ticket { bucket: Arc::clone(self), granted })
+        self.upstream.tally.misses.fetch_add(1, Relaxed);
+        Admission::Ticket(Ticket::new(Arc::clone(self), granted))
     }
 
     /// Whether those in line want a session more than are being opened, and
@@ -158,19 +153,26 @@ impl<L: Link> Bucket<L> {
     }
 
     /// Counts a session as being opened, if one is still wanted.
-    pub(crate) fn begin_opening(self: &Arc<Self>) -> Option<Opening<L>> {
+    pub(crate) fn begin_opening(self: &Arc<Self>, attempt: Attempt) -> Option<Opening<L>> {
         let mut state = self.lock();
         if !state.wants_session(&self.limits) {
             return None;
         }
         state.opening += 1;
-        let given_up = Arc::clone(&state.given_up);
-        let failure = Some(OpenError::OwnerGone);
-        Some(Opening { bucket: Arc::clone(self), given_up, failure })
+        Some(Opening::new(Arc::clone(self), attempt, Arc::clone(&state.given_up)))
     }
 
     pub(crate) fn is_opening(&self) -> bool {
         self.lock().wanted() > 0
+    }
+
+    /// Tells those in line that no session can be opened; not where there is
+    /// one already, or one on its way, that will serve them.
+    pub(crate) fn refuse(&self, error: &AcquireError) {
+        let mut state = self.lock();
+        if !state.is_served() {
+            state.line.fail(error);
+        }
     }
 
     /// Takes a lease back: to the first in line, else to the sessions with
@@ -190,6 +192,11 @@ impl<L: Link> Bucket<L> {
             if leases == 0 {
                 session.close(reason.clone());
             }
+            return;
+        }
+        if leases == 0 && usage.is_suspect.swap(false, Relaxed) {
+            state.examine(&session);
+            session.order(Order::Examine);
             return;
         }
         usage.leases.fetch_add(1, Relaxed);
@@ -228,7 +235,7 @@ impl<L: Link> Bucket<L> {
     pub(crate) fn shut(&self) {
         let mut state = self.lock();
         state.door = Door::Shut;
-        state.line.fail(&OpenError::Shutdown);
+        state.line.fail(&AcquireError::Shutdown);
     }
 
     /// Ends one idle session, to make room for another key's.
@@ -245,29 +252,6 @@ impl<L: Link> Bucket<L> {
         session.usage().makes_room.store(true, Relaxed);
         session.retire(CloseReason::Evicted);
         true
-    }
-
-    /// Whether a session's time has come: nobody has used it for long, or it
-    /// is old. An old one that is in use ends with its last lease.
-    pub(crate) fn judge(&self, session: &Session<L>, dies: Option<Instant>) -> Verdict {
-        let mut state = self.lock();
-        let now = Instant::now();
-        let usage = session.usage();
-        let is_used = usage.leases.load(Relaxed) > 0;
-        // A time too long to add is no limit.
-        let idle_until = session.idle_since().checked_add(self.limits.idle_timeout);
-        if dies.is_some_and(|dies| dies <= now) {
-            usage.retiring.get_or_init(|| CloseReason::Age);
-        } else if !is_used && idle_until.is_some_and(|until| until <= now) {
-            usage.retiring.get_or_init(|| CloseReason::Idle);
-        }
-        if let Some(reason) = usage.retiring.get() {
-            state.spare.retain(|spare| !spare.is_same(session));
-            return if is_used { Verdict::Retire } else { Verdict::Close(reason.clone()) };
-        }
-        // One in use is looked at again when it could at the soonest be idle.
-        let soonest = if is_used { now.checked_add(self.limits.idle_timeout) } else { idle_until };
-        Verdict::Until(dies.into_iter().chain(soonest).min())
     }
 
     /// Forgets a session that has ended.
@@ -288,11 +272,16 @@ impl<L: Link> Bucket<L> {
         is_empty
     }
 
-    /// Open sessions, sessions being opened, leases, waiters.
-    pub(crate) fn count(&self) -> (usize, usize, usize, usize) {
+    pub(crate) fn held(&self) -> Held {
         let mut state = self.lock();
-        let leases = state.open.iter().map(|session| session.usage().leases.load(Relaxed)).sum();
-        (state.open.len(), state.opening, leases, state.line.len())
+        let leases = || state.open.iter().map(|session| session.usage().leases.load(Relaxed));
+        Held {
+            sessions: state.open.len(),
+            busy: leases().filter(|leases| *leases > 0).count(),
+            opening: state.opening,
+            leases: leases().sum(),
+            waiters: state.line.len(),
+        }
     }
 
     /// One of the open sessions, for what its handshake says.
@@ -304,6 +293,12 @@ impl<L: Link> Bucket<L> {
 impl<L: Link> fmt::Debug for Bucket<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Bucket({:?})", self.key)
+    }
+}
+
+impl<L: Link> Drop for Bucket<L> {
+    fn drop(&mut self) {
+        self.upstream.breakers.give_back(self.key.credential(), &self.breaker);
     }
 }
 
@@ -333,18 +328,32 @@ impl<L: Link> State<L> {
         self.opening - self.unwanted
     }
 
-    /// Counts an opening as over; says why nobody wants its session any more.
-    fn end(&mut self, opening: &Opening<L>) -> Option<CloseReason> {
-        let given_up = opening.given_up.get().cloned();
-        self.opening -= 1;
-        self.unwanted -= usize::from(given_up.is_some());
-        given_up
+    /// Whether those in line will be served without any more ado.
+    fn is_served(&self) -> bool {
+        self.wanted() > 0 || self.open.iter().any(Session::is_leasable)
     }
 
-    /// Makes a session the one to be leased next.
+    /// Has a session serve those in line, as many as it can; what room is
+    /// left is for who comes next.
+    fn seat(&mut self, session: &Session<L>) {
+        let usage = session.usage();
+        while usage.leases.load(Relaxed) < usage.capacity {
+            usage.leases.fetch_add(1, Relaxed);
+            if self.line.grant(session.clone()).is_err() {
+                usage.leases.fetch_sub(1, Relaxed);
+                self.put_spare(session.clone());
+                return;
+            }
+        }
+    }
+
+    /// Gives a session its place among those with room: behind those that
+    /// were used before it.
     fn put_spare(&mut self, session: Session<L>) {
         self.spare.retain(|other| !other.is_same(&session));
-        self.spare.push(session);
+        let used = session.idle_since();
+        let before = self.spare.iter().rposition(|other| other.idle_since() <= used);
+        self.spare.insert(before.map_or(0, |before| before + 1), session);
     }
 
     fn wants_session(&mut self, limits: &Limits) -> bool {
@@ -356,81 +365,4 @@ impl<L: Link> State<L> {
         let leasable = self.open.iter().filter(|session| session.is_leasable()).count();
         leasable + self.wanted() < limits.sessions_per_key
     }
-}
-
-// === impl Ticket ===
-
-impl<L: Link> Ticket<L> {
-    pub(crate) async fn granted(&mut self) -> Result<Lease<L>, OpenError> {
-        let session = (&mut self.granted).await.unwrap_or(Err(OpenError::OwnerGone))?;
-        Ok(Lease::new(Arc::clone(&self.bucket), session))
-    }
-}
-
-impl<L: Link> Drop for Ticket<L> {
-    fn drop(&mut self) {
-        self.granted.close();
-        if let Ok(Ok(session)) = self.granted.try_recv() {
-            self.bucket.give_back(session);
-        }
-    }
-}
-
-// === impl Opening ===
-
-impl<L: Link> Opening<L> {
-    /// The session is open: serves those in line.
-    pub(crate) fn succeed(mut self, session: &Session<L>) {
-        self.failure = None;
-        session.touch();
-        let mut state = self.bucket.lock();
-        let given_up = state.end(&self);
-        state.open.push(session.clone());
-        if let Some(reason) = given_up {
-            session.retire(reason);
-            return;
-        }
-        let usage = session.usage();
-        while usage.leases.load(Relaxed) < usage.capacity {
-            usage.leases.fetch_add(1, Relaxed);
-            if state.line.grant(session.clone()).is_err() {
-                usage.leases.fetch_sub(1, Relaxed);
-                state.put_spare(session.clone());
-                break;
-            }
-        }
-        if usage.leases.load(Relaxed) == 0 {
-            self.bucket.offer(session);
-        }
-    }
-
-    /// There is no session.
-    pub(crate) fn fail(mut self, error: OpenError) {
-        self.failure = Some(error);
-    }
-}
-
-impl<L: Link> Drop for Opening<L> {
-    fn drop(&mut self) {
-        let Some(error) = self.failure.take() else {
-            return;
-        };
-        self.bucket.tally.failed_to_open();
-        let mut state = self.bucket.lock();
-        let given_up = state.end(self);
-        // With other sessions there, or on their way, those in line are
-        // served by them.
-        let is_last = state.wanted() == 0 && !state.open.iter().any(Session::is_leasable);
-        if given_up.is_none() && is_last {
-            state.line.fail(&error);
-        }
-    }
-}
-
-/// How long until `age` with up to a tenth taken off, by a number that
-/// differs from session to session.
-pub(crate) fn jittered(age: Duration, number: u64) -> Duration {
-    // Spreads consecutive numbers over the whole range.
-    let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
-    age - age / 10_240 * spread as u32
 }

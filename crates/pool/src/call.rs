@@ -72,6 +72,7 @@ impl<L: Link> Exchange for Call<L> {
         match polled {
             Poll::Ready(Ok(Message::Response(response))) => {
                 self.state = State::Over;
+                self.session.has_answered();
                 Poll::Ready(Ok(response.with_id(&self.ids.caller).into()))
             }
             Poll::Ready(Ok(message)) => Poll::Ready(Ok(self.ids.give_back(message))),

@@ -7,6 +7,8 @@ use wharf_proto::{
     transport::{CallError, EndReason},
 };
 
+use crate::{ProbeFailure, breaker::Tripped};
+
 /// Why a caller got no lease. Nothing was sent for it, so a request that
 /// waited for the lease has not run.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -28,6 +30,16 @@ pub enum AcquireError {
     /// A session was to be opened, and could not be.
     #[error("no session could be opened: {0}")]
     Open(#[source] OpenError),
+    /// Sessions could not be opened several times in a row, and no more
+    /// attempts are made for a while. Come back after it.
+    #[error("no session can be opened for now: {cause}; the next attempt is in {retry_after:?}")]
+    BreakerOpen {
+        /// For how long no attempt is made.
+        retry_after: Duration,
+        /// Why the last one failed.
+        #[source]
+        cause: OpenError,
+    },
     /// The pool, or this upstream's part of it, is shutting down.
     #[error("the pool is shutting down")]
     Shutdown,
@@ -92,6 +104,9 @@ pub enum CloseReason {
     /// It was idle, and another key needed the room.
     #[error("it made room for another")]
     Evicted,
+    /// Nobody used it, and when it was probed it did not work.
+    #[error("{0}")]
+    Probe(#[source] ProbeFailure),
     /// Whoever it belonged to has no more use for it.
     #[error("it was given up")]
     Retired,
@@ -103,11 +118,28 @@ pub enum CloseReason {
     OwnerGone,
 }
 
+// === impl AcquireError ===
+
+impl From<Tripped> for AcquireError {
+    fn from(Tripped { retry_after, cause }: Tripped) -> Self {
+        Self::BreakerOpen { retry_after, cause }
+    }
+}
+
+impl From<OpenError> for AcquireError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Shutdown => Self::Shutdown,
+            error => Self::Open(error),
+        }
+    }
+}
+
 // === impl CloseReason ===
 
 impl CloseReason {
     /// All the labels that [`CloseReason::label`] can give.
-    pub const LABELS: [&'static str; 11] = [
+    pub const LABELS: [&'static str; 12] = [
         "session_gone",
         "stream_ended",
         "stream_broken",
@@ -116,6 +148,7 @@ impl CloseReason {
         "idle",
         "age",
         "evicted",
+        "probe_failed",
         "retired",
         "shutdown",
         "owner_gone",
@@ -129,9 +162,19 @@ impl CloseReason {
             Self::Idle => "idle",
             Self::Age => "age",
             Self::Evicted => "evicted",
+            Self::Probe(_) => "probe_failed",
             Self::Retired => "retired",
             Self::Shutdown => "shutdown",
             Self::OwnerGone => "owner_gone",
+        }
+    }
+
+    /// Whether the upstream is likely to have lost other sessions, too.
+    pub(crate) const fn is_death(&self) -> bool {
+        match self {
+            Self::Link(reason) => !matches!(reason, EndReason::Closed),
+            Self::Probe(_) => true,
+            _ => false,
         }
     }
 

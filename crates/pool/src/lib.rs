@@ -1,25 +1,32 @@
 #![doc = include_str!("../README.md")]
 
+mod breaker;
 mod bucket;
 mod call;
 mod capacity;
 mod error;
 mod figures;
 mod key;
+mod latency;
 mod lease;
 mod life;
 mod line;
 mod owner;
 mod pool;
+mod probe;
 mod registry;
 mod session;
 mod settings;
+mod upstream;
 
+pub use breaker::{BreakerLimits, BreakerState};
 pub use call::Call;
 pub use error::{AcquireError, CloseReason, OpenError, Step};
 pub use figures::{Snapshot, UpstreamSnapshot};
 pub use key::{Fingerprint, Fingerprinter, Key, KeyParts, Profile, Scope};
+pub use latency::LatencySnapshot;
 pub use lease::Lease;
 pub use pool::Pool;
+pub use probe::{Probe, ProbeFailure};
 pub use session::{Handshake, Inbound, Session};
 pub use settings::{Limits, Settings};

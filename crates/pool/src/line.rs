@@ -5,11 +5,11 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 use wharf_proto::transport::Link;
 
-use crate::{OpenError, Session};
+use crate::{AcquireError, Session};
 
 /// What a waiter is given: a session whose lease is already counted, or the
 /// reason why there is none.
-pub(crate) type Grant<L> = Result<Session<L>, OpenError>;
+pub(crate) type Grant<L> = Result<Session<L>, AcquireError>;
 
 /// The line of one bucket. Guarded by the bucket's lock.
 pub(crate) struct Line<L: Link> {
@@ -57,7 +57,7 @@ impl<L: Link> Line<L> {
     }
 
     /// Tells everybody that there is no session to be had.
-    pub(crate) fn fail(&mut self, error: &OpenError) {
+    pub(crate) fn fail(&mut self, error: &AcquireError) {
         for waiter in self.waiters.drain(..) {
             // Those who have gone do not need to know.
             let _ = waiter.send(Err(error.clone()));

@@ -16,13 +16,14 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wharf_proto::transport::Connect;
 
 use crate::{
-    AcquireError, CloseReason, Key, Lease, OpenError, Settings, Snapshot, Step,
+    AcquireError, CloseReason, Key, Lease, Settings, Snapshot, Step,
     bucket::{Admission, Bucket, Ticket},
     capacity::{Capacity, Scarce},
-    figures::{Tallies, UpstreamSnapshot},
+    figures::UpstreamSnapshot,
     owner::Owner,
     registry::Registry,
     session::Handshake,
+    upstream::Upstreams,
 };
 
 /// A pool of MCP sessions.
@@ -46,7 +47,7 @@ pub(crate) struct Inner<C: Connect<Target = Key>> {
     shut: AtomicBool,
     /// Sessions that have ended and whose room has not been offered yet.
     ended: AtomicUsize,
-    tallies: Tallies,
+    pub(crate) upstreams: Upstreams,
     owners: TaskTracker,
     runtime: Handle,
 }
@@ -80,7 +81,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
             stop: CancellationToken::new(),
             shut: AtomicBool::new(false),
             ended: AtomicUsize::new(0),
-            tallies: Tallies::default(),
+            upstreams: Upstreams::default(),
             owners: TaskTracker::new(),
             runtime: Handle::current(),
         };
@@ -125,23 +126,27 @@ impl<C: Connect<Target = Key>> Pool<C> {
                 Admission::Gone => {}
                 Admission::Shut => return Err(AcquireError::Shutdown),
                 Admission::Full { waiting } => {
-                    bucket.tally.refusals.fetch_add(1, Ordering::Relaxed);
+                    bucket.upstream.tally.refusals.fetch_add(1, Ordering::Relaxed);
                     return Err(AcquireError::Full { waiting });
                 }
             }
         };
+        let begun = Instant::now();
         pool.grow(&waiting.bucket);
         let granted = timeout_at(deadline, waiting.granted()).await;
-        match granted {
-            Ok(Ok(lease)) => Ok(lease),
-            Ok(Err(OpenError::Shutdown)) => Err(AcquireError::Shutdown),
-            Ok(Err(error)) => Err(AcquireError::Open(error)),
-            Err(_) => {
-                let is_opening = waiting.bucket.is_opening();
-                let step = if is_opening { Step::Open } else { Step::Turn };
-                Err(AcquireError::TimedOut { step })
+        let granted = granted.unwrap_or_else(|_| {
+            let is_opening = waiting.bucket.is_opening();
+            Err(AcquireError::TimedOut { step: if is_opening { Step::Open } else { Step::Turn } })
+        });
+        let tally = &waiting.bucket.upstream.tally;
+        match &granted {
+            Ok(_) => tally.acquired(begun.elapsed()),
+            Err(AcquireError::BreakerOpen { .. }) => {
+                tally.breaker_refusals.fetch_add(1, Ordering::Relaxed);
             }
+            Err(_) => {}
         }
+        granted
     }
 
     /// What the upstream said in the handshake of a session of this key, if
@@ -166,12 +171,14 @@ impl<C: Connect<Target = Key>> Pool<C> {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let pool = self.inner();
-        let mut upstreams = pool.tallies.read();
+        let upstreams = pool.upstreams.all();
+        let mut upstreams: Vec<_> =
+            upstreams.iter().map(|upstream| UpstreamSnapshot::of(upstream)).collect();
         for bucket in pool.registry.all() {
             let id = bucket.key().upstream();
             let found = upstreams.iter_mut().find(|upstream| *upstream.upstream == **id);
             let Some(upstream) = found else { continue };
-            upstream.add(bucket.count());
+            upstream.add(bucket.held());
         }
         Snapshot { upstreams }
     }
@@ -223,7 +230,7 @@ impl<C: Connect<Target = Key>> Drop for LastHandle<C> {
 // === impl Waiting ===
 
 impl<C: Connect<Target = Key>> Waiting<'_, C> {
-    async fn granted(&mut self) -> Result<Lease<C::Link>, OpenError> {
+    async fn granted(&mut self) -> Result<Lease<C::Link>, AcquireError> {
         let ticket = self.ticket.as_mut().expect("taken only when it has been honoured");
         let lease = ticket.granted().await?;
         self.ticket = None;
@@ -244,9 +251,9 @@ impl<C: Connect<Target = Key>> Drop for Waiting<'_, C> {
 impl<C: Connect<Target = Key>> Inner<C> {
     fn bucket(&self, key: &Key) -> Arc<Bucket<C::Link>> {
         self.registry.find_or(key, || {
-            let limits = self.settings.limits(key.upstream()).for_key(key);
-            let tally = self.tallies.of(key.upstream());
-            Bucket::new(key.clone(), limits, tally, self.capacity.hunger().clone())
+            let limits = self.settings.limits(key.upstream());
+            let upstream = self.upstreams.of(key.upstream(), limits);
+            Bucket::new(key.clone(), upstream, self.capacity.hunger().clone())
         })
     }
 
@@ -257,6 +264,14 @@ impl<C: Connect<Target = Key>> Inner<C> {
     pub(crate) fn grow(self: &Arc<Self>, bucket: &Arc<Bucket<C::Link>>) -> bool {
         let mut has_grown = false;
         while bucket.wants_session() {
+            // Asked first, so that nobody makes room for what is not tried.
+            let attempt = match bucket.breaker.attempt() {
+                Ok(attempt) => attempt,
+                Err(tripped) => {
+                    bucket.refuse(&tripped.into());
+                    break;
+                }
+            };
             let permit = match self.capacity.permit(self, bucket) {
                 Ok(permit) => permit,
                 Err(scarce) => {
@@ -267,12 +282,24 @@ impl<C: Connect<Target = Key>> Inner<C> {
             // A shutdown that sees the opening must also see its owner.
             let _seen = self.owners.token();
             // Somebody else may have begun to open it meanwhile.
-            let Some(opening) = bucket.begin_opening() else { break };
+            let Some(opening) = bucket.begin_opening(attempt) else { break };
             let owner = Owner { pool: Arc::clone(self), bucket: Arc::clone(bucket) };
             self.owners.spawn_on(owner.run(opening, permit), &self.runtime);
             has_grown = true;
         }
         has_grown
+    }
+
+    /// The breaker of `failed` has opened: those in line at other keys behind
+    /// it are told at once.
+    pub(crate) fn refuse_behind(&self, failed: &Bucket<C::Link>) {
+        let Err(tripped) = failed.breaker.attempt() else { return };
+        let refusal = tripped.into();
+        for bucket in self.registry.all() {
+            if Arc::ptr_eq(&bucket.breaker, &failed.breaker) {
+                bucket.refuse(&refusal);
+            }
+        }
     }
 
     /// Asks an idle session to make room for a starved key, if it is the
@@ -328,17 +355,5 @@ impl<C: Connect<Target = Key>> Inner<C> {
                 return;
             }
         }
-    }
-}
-
-// === impl UpstreamSnapshot ===
-
-impl UpstreamSnapshot {
-    fn add(&mut self, (open, opening, leases, waiters): (usize, usize, usize, usize)) {
-        self.keys += 1;
-        self.sessions += open;
-        self.opening += opening;
-        self.leases += leases;
-        self.waiters += waiters;
     }
 }

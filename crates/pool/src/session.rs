@@ -69,6 +69,11 @@ pub(crate) struct Usage {
     pub(crate) idle_since: AtomicU64,
     /// Why it is leased no more, and ends with its last lease if not before.
     pub(crate) retiring: OnceLock<CloseReason>,
+    /// Its owner is finding out whether it still works.
+    pub(crate) is_examined: AtomicBool,
+    /// It was in use when another session of its upstream was found dead, and
+    /// no answer has come since.
+    pub(crate) is_suspect: AtomicBool,
     /// It makes room for a starved key. Its permit hears of it by this.
     pub(crate) makes_room: Arc<AtomicBool>,
 }
@@ -81,6 +86,9 @@ pub(crate) enum Order {
     /// Nobody uses the session, and a key is starved: see who has use for
     /// the room.
     MakeRoom,
+    /// Nobody uses the session, and it has been taken out of service: find
+    /// out whether it works.
+    Examine,
     /// End the session.
     Close(CloseReason),
     /// Somebody listens.
@@ -275,6 +283,15 @@ impl<L: Link> Session<L> {
         self.0.usage.idle_since.store(since, Ordering::Relaxed);
     }
 
+    /// An answer has come: the session works.
+    pub(crate) fn has_answered(&self) {
+        // Mostly there is nothing to write, and then nothing is written to
+        // what all calls of the session look at.
+        if self.usage().is_suspect.load(Ordering::Relaxed) {
+            self.usage().is_suspect.store(false, Ordering::Relaxed);
+        }
+    }
+
     /// Whether it can be leased to anybody again.
     pub(crate) fn is_leasable(&self) -> bool {
         self.usage().retiring.get().is_none() && !self.is_closed()
@@ -316,6 +333,8 @@ impl Usage {
             leases: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
             retiring: OnceLock::new(),
+            is_examined: AtomicBool::new(false),
+            is_suspect: AtomicBool::new(false),
             makes_room,
         }
     }

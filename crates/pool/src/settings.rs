@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{Key, Scope};
+use crate::{BreakerLimits, Key, Probe, Scope};
 
 /// The limits of a pool.
 #[derive(Debug, Clone)]
@@ -40,6 +40,18 @@ pub struct Limits {
     /// a tenth shorter, so that those opened together do not end together.
     /// Default: none.
     pub max_age: Option<Duration>,
+    /// How it is found out whether a session that nobody uses still works:
+    /// the first whose method the upstream has decides. Empty: it is not.
+    /// Default: `ping`.
+    pub probes: Vec<Probe>,
+    /// How long a session may be unused before it is probed, and again and
+    /// again. Default: 30 s.
+    pub probe_after: Duration,
+    /// How long the answer to one probe may take; one that does not come in
+    /// time is a failure. Default: 5 s.
+    pub probe_timeout: Duration,
+    /// When no more attempts to open a session are made for a while.
+    pub breaker: BreakerLimits,
 }
 
 // === impl Settings ===
@@ -69,6 +81,10 @@ impl Default for Limits {
             goodbye_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(600),
             max_age: None,
+            probes: vec![Probe::Ping],
+            probe_after: Duration::from_secs(30),
+            probe_timeout: Duration::from_secs(5),
+            breaker: BreakerLimits::default(),
         }
     }
 }
@@ -86,5 +102,10 @@ impl Limits {
         // Who has a session opened waits for it, too.
         let waiters_per_key = self.waiters_per_key.max(1);
         Self { sessions_per_key, calls_per_session, waiters_per_key, ..self.clone() }
+    }
+
+    /// Whether sessions are probed at all.
+    pub(crate) fn has_probes(&self) -> bool {
+        !matches!(self.probes.first(), None | Some(Probe::Skip))
     }
 }

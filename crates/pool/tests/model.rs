@@ -160,6 +160,7 @@ impl Model {
                     calls_per_session: side.calls,
                     open_timeout: secs(30),
                     idle_timeout: secs(60),
+                    probes: Vec::new(),
                     ..Limits::default()
                 };
                 settings.upstreams.insert(Arc::clone(side.key.upstream()), limits);

@@ -75,6 +75,14 @@ pub(crate) enum Complaint {
         /// What is there, as it is written in the file.
         written: String,
     },
+    /// A value that leaves another nothing to say.
+    #[error("`{key}` means nothing with `{with}`; leave one of them out")]
+    Idle {
+        /// The key of the other.
+        key: &'static str,
+        /// The value.
+        with: &'static str,
+    },
     /// A `${NAME}` without a value.
     #[error(transparent)]
     Reference(#[from] BadReference),

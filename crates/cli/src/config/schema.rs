@@ -4,9 +4,11 @@ use std::{net::SocketAddr, ops::Range};
 
 use toml::de::DeTable;
 use wharf_gateway::{
-    OnDisconnect, ScopeSetting, Separator, Settings, Transport, UpstreamId, UpstreamSettings,
+    OnDisconnect, OnLost, Repeat, ScopeSetting, Separator, Settings, Transport, UpstreamId,
+    UpstreamSettings,
 };
 use wharf_http::{Endpoint, Target};
+use wharf_pool::{Limits, Probe};
 
 use super::{
     Admin, LogFormat, Named,
@@ -31,6 +33,18 @@ const SCOPES: [(&str, ScopeSetting); 3] = [
 
 const ON_DISCONNECT: [(&str, OnDisconnect); 2] =
     [("keep", OnDisconnect::Keep), ("cancel", OnDisconnect::Cancel)];
+
+const ON_LOST: [(&str, OnLost); 2] = [("replace", OnLost::Replace), ("tell", OnLost::Tell)];
+
+const REPEAT: [(&str, Repeat); 2] = [("never", Repeat::Never), ("hinted", Repeat::Hinted)];
+
+const PROBES: [(&str, Probe); 5] = [
+    ("ping", Probe::Ping),
+    ("list_tools", Probe::ListTools),
+    ("list_prompts", Probe::ListPrompts),
+    ("list_resources", Probe::ListResources),
+    ("skip", Probe::Skip),
+];
 
 const LOG_FORMATS: [(&str, LogFormat); 2] = [("text", LogFormat::Text), ("json", LogFormat::Json)];
 
@@ -135,12 +149,32 @@ fn named(id: &str, origin: Origin, value: &Value<'_>) -> Option<Named> {
 
 fn fill_upstream(upstream: &mut UpstreamSettings, mut section: Section<'_>) {
     section.set("transport", &mut upstream.transport, |value| value.one_of(&TRANSPORTS));
-    section.set("scope", &mut upstream.scope, |value| value.one_of(&SCOPES));
+    fill_scope(&mut upstream.scope, &mut section);
     section.set("on_disconnect", &mut upstream.on_disconnect, |it| it.one_of(&ON_DISCONNECT));
+    section.set("on_lost", &mut upstream.on_lost, |value| value.one_of(&ON_LOST));
+    section.set("repeat", &mut upstream.repeat, |value| value.one_of(&REPEAT));
     if let Some(headers) = section.section("headers") {
         fill_headers(&mut upstream.target, &headers);
     }
-    let limits = &mut upstream.limits;
+    section.set("call_timeout", &mut upstream.call_timeout, |value| value.duration().map(Some));
+    fill_pool(&mut upstream.limits, &mut section);
+    section.finish();
+}
+
+/// Who may share a session; nobody where none is kept.
+fn fill_scope(scope: &mut ScopeSetting, section: &mut Section<'_>) {
+    section.set("scope", scope, |value| value.one_of(&SCOPES));
+    let has_scope = section.has("scope");
+    let pool = section.read("pool", |value| match value.boolean()? {
+        false if has_scope => Err(Complaint::Idle { key: "scope", with: "pool = false" }),
+        pool => Ok(pool),
+    });
+    if pool == Some(false) {
+        *scope = ScopeSetting::Call;
+    }
+}
+
+fn fill_pool(limits: &mut Limits, section: &mut Section<'_>) {
     section.set("sessions", &mut limits.sessions, Value::count);
     section.set("sessions_per_key", &mut limits.sessions_per_key, Value::count);
     section.set("calls_per_session", &mut limits.calls_per_session, Value::count);
@@ -149,8 +183,15 @@ fn fill_upstream(upstream: &mut UpstreamSettings, mut section: Section<'_>) {
     section.set("goodbye_timeout", &mut limits.goodbye_timeout, Value::duration);
     section.set("idle_timeout", &mut limits.idle_timeout, Value::duration);
     section.set("max_age", &mut limits.max_age, |value| value.duration().map(Some));
-    section.set("call_timeout", &mut upstream.call_timeout, |value| value.duration().map(Some));
-    section.finish();
+    section.set("probes", &mut limits.probes, |value| value.all_of(&PROBES));
+    section.set("probe_after", &mut limits.probe_after, Value::duration);
+    section.set("probe_timeout", &mut limits.probe_timeout, Value::duration);
+    let breaker = &mut limits.breaker;
+    section.set("breaker_failures", &mut breaker.failures, |value| {
+        value.count_or_zero().map(|count| u32::try_from(count).expect("it is small enough"))
+    });
+    section.set("breaker_pause", &mut breaker.pause, Value::duration);
+    section.set("breaker_longest_pause", &mut breaker.longest_pause, Value::duration);
 }
 
 fn fill_headers(target: &mut Target, headers: &Section<'_>) {

@@ -199,11 +199,37 @@ impl<'d> Value<'d> {
         })
     }
 
+    /// Any number of some words.
+    pub(crate) fn all_of<T: Copy>(&self, words: &[(&str, T)]) -> Result<Vec<T>, Complaint> {
+        let DeValue::Array(items) = self.value.get_ref() else {
+            return Err(self.mistyped("an array of strings"));
+        };
+        let items = items.iter().map(|value| Value { reading: self.reading, value });
+        Ok(items.filter_map(|it| it.one_of(words).map_err(|bad| it.report(bad)).ok()).collect())
+    }
+
+    /// Yes or no.
+    pub(crate) fn boolean(&self) -> Result<bool, Complaint> {
+        let DeValue::Boolean(is_so) = self.value.get_ref() else {
+            return Err(self.mistyped("true or false"));
+        };
+        Ok(*is_so)
+    }
+
     /// A number of things; at least one.
     pub(crate) fn count(&self) -> Result<usize, Complaint> {
+        self.count_in(COUNTS)
+    }
+
+    /// A number of things; there may be none.
+    pub(crate) fn count_or_zero(&self) -> Result<usize, Complaint> {
+        self.count_in(0..=*COUNTS.end())
+    }
+
+    fn count_in(&self, counts: RangeInclusive<usize>) -> Result<usize, Complaint> {
         let written = self.integer()?;
-        written.ok().filter(|count| COUNTS.contains(count)).ok_or_else(|| Complaint::Unfit {
-            wanted: format!("a number from {} to {}", COUNTS.start(), COUNTS.end()),
+        written.ok().filter(|count| counts.contains(count)).ok_or_else(|| Complaint::Unfit {
+            wanted: format!("a number from {} to {}", counts.start(), counts.end()),
             written: self.written().to_owned(),
         })
     }

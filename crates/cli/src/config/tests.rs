@@ -3,8 +3,11 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use wharf_gateway::{OnDisconnect, ScopeSetting, Settings, Transport, UpstreamSettings};
+use wharf_gateway::{
+    OnDisconnect, OnLost, Repeat, ScopeSetting, Settings, Transport, UpstreamSettings,
+};
 use wharf_http::Target;
+use wharf_pool::{BreakerLimits, Probe};
 
 use super::{schema::WharfToml, *};
 
@@ -128,6 +131,21 @@ fn every_key_means_what_it_says() {
         idle_timeout = "14ms"
         max_age = "15ms"
         call_timeout = "16ms"
+        on_lost = "tell"
+        repeat = "hinted"
+        probes = ["list_tools", "skip"]
+        probe_after = "17ms"
+        probe_timeout = "18ms"
+        breaker_failures = 0
+        breaker_pause = "19ms"
+        breaker_longest_pause = "20ms"
+        [upstream.b]
+        url = "http://h/"
+        pool = false
+        [upstream.c]
+        url = "http://h/"
+        scope = "shared"
+        pool = true
         "#,
     );
     let ms = Duration::from_millis;
@@ -152,6 +170,13 @@ fn every_key_means_what_it_says() {
     assert_eq!((limits.open_timeout, limits.goodbye_timeout), (ms(12), ms(13)));
     assert_eq!((limits.idle_timeout, limits.max_age), (ms(14), Some(ms(15))));
     assert_eq!(upstream.call_timeout, Some(ms(16)));
+    assert_eq!((upstream.on_lost, upstream.repeat), (OnLost::Tell, Repeat::Hinted));
+    assert_eq!(limits.probes, [Probe::ListTools, Probe::Skip]);
+    assert_eq!((limits.probe_after, limits.probe_timeout), (ms(17), ms(18)));
+    let breaker = BreakerLimits { failures: 0, pause: ms(19), longest_pause: ms(20) };
+    assert_eq!(limits.breaker, breaker);
+    let scopes = toml.upstreams[1..].iter().map(|it| it.upstream.scope);
+    assert!(scopes.eq([ScopeSetting::Call, ScopeSetting::Shared]));
 }
 
 #[test]
@@ -194,6 +219,27 @@ fn each_unfit_value_is_told_with_its_place() {
             "2:14: expected a duration, such as \"250ms\", \"30s\" or \"5m\", found \"0s\"",
         ),
         ("[log]\nformat = \"xml\"", "2:10: expected one of \"text\", \"json\", found \"xml\""),
+        (
+            "[upstream.a]\nurl = \"http://h\"\nprobes = [\"ping\", \"pong\"]",
+            "3:19: expected one of \"ping\", \"list_tools\", \"list_prompts\", \
+             \"list_resources\", \"skip\", found \"pong\"",
+        ),
+        (
+            "[upstream.a]\nurl = \"http://h\"\nprobes = \"ping\"",
+            "3:10: expected an array of strings, found a string",
+        ),
+        (
+            "[upstream.a]\nurl = \"http://h\"\nbreaker_failures = -1",
+            "3:20: expected a number from 0 to 1000000, found -1",
+        ),
+        (
+            "[upstream.a]\nurl = \"http://h\"\npool = \"off\"",
+            "3:8: expected true or false, found a string",
+        ),
+        (
+            "[upstream.a]\nurl = \"http://h\"\npool = false\nscope = \"client\"",
+            "3:8: `scope` means nothing with `pool = false`; leave one of them out",
+        ),
         ("[upstream]\na = 1", "2:5: expected a table, found an integer"),
         ("[upstream.a]", "1:11: `url` is missing"),
         (
@@ -234,9 +280,10 @@ fn an_unknown_key_is_told_with_the_known_ones() {
     assert_eq!(
         toml_errors("[upstream.a]\nurl = \"http://h\"\n  ur = 1\n"),
         "wharf.toml:3:3: unknown key `ur` (did you mean `url`?); expected one of `url`, \
-         `transport`, `scope`, `on_disconnect`, `headers`, `sessions`, `sessions_per_key`, \
-         `calls_per_session`, `waiters`, `open_timeout`, `goodbye_timeout`, `idle_timeout`, \
-         `max_age`, `call_timeout`"
+         `transport`, `scope`, `pool`, `on_disconnect`, `on_lost`, `repeat`, `headers`, \
+         `call_timeout`, `sessions`, `sessions_per_key`, `calls_per_session`, `waiters`, \
+         `open_timeout`, `goodbye_timeout`, `idle_timeout`, `max_age`, `probes`, `probe_after`, \
+         `probe_timeout`, `breaker_failures`, `breaker_pause`, `breaker_longest_pause`"
     );
 }
 

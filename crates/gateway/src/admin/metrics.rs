@@ -1,8 +1,8 @@
 //! The figures in the text format that Prometheus reads.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
-use wharf_pool::{Snapshot, UpstreamSnapshot};
+use wharf_pool::{LatencySnapshot, Snapshot, UpstreamSnapshot};
 
 /// Writes everything there is to measure. `clients` are the sessions of
 /// clients by the upstream whose endpoint they use, `""` being `/mcp`.
@@ -23,12 +23,31 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
     text.each(upstreams, "wharf_pool_waiters", "gauge", "Callers in line.", |u| u.waiters as u64);
     text.family("wharf_pool_sessions", "gauge", "Sessions with upstreams, by state.");
     for upstream in upstreams {
-        for (state, count) in [("open", upstream.sessions), ("opening", upstream.opening)] {
+        let states = [
+            ("idle", upstream.sessions - upstream.busy),
+            ("busy", upstream.busy),
+            ("opening", upstream.opening),
+            ("closing", upstream.closing),
+        ];
+        for (state, count) in states {
             let labels = [("upstream", upstream.upstream.as_str()), ("state", state)];
             text.sample("wharf_pool_sessions", &labels, count as u64);
         }
     }
-    let counted: [(&str, &str, Count); 5] = [
+    text.family("wharf_pool_breakers", "gauge", "Breakers, by state.");
+    for upstream in upstreams {
+        let closed = upstream.breakers - upstream.breakers_half_open - upstream.breakers_open;
+        let states = [
+            ("closed", closed),
+            ("half_open", upstream.breakers_half_open),
+            ("open", upstream.breakers_open),
+        ];
+        for (state, count) in states {
+            let labels = [("upstream", upstream.upstream.as_str()), ("state", state)];
+            text.sample("wharf_pool_breakers", &labels, count as u64);
+        }
+    }
+    let counted: [(&str, &str, Count); 9] = [
         ("wharf_pool_hits_total", "Leases given at once.", |u| u.hits),
         ("wharf_pool_misses_total", "Leases that had to be waited for.", |u| u.misses),
         ("wharf_pool_refusals_total", "Callers sent away from a full line.", |u| u.refusals),
@@ -36,6 +55,12 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
         ("wharf_pool_open_failures_total", "Sessions that could not be opened.", |u| {
             u.open_failures
         }),
+        ("wharf_pool_breaker_refusals_total", "Callers sent away by a breaker.", |u| {
+            u.breaker_refusals
+        }),
+        ("wharf_pool_breaker_trips_total", "Times a breaker has opened.", |u| u.breaker_trips),
+        ("wharf_pool_probes_total", "Times a session was probed.", |u| u.probes),
+        ("wharf_pool_probe_failures_total", "Times that it did not work.", |u| u.probe_failures),
     ];
     for (name, help, value) in counted {
         text.each(upstreams, name, "counter", help, value);
@@ -47,11 +72,24 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
             text.sample("wharf_pool_ends_total", &labels, *count);
         }
     }
+    let timed: [(&str, &str, Timing); 2] = [
+        ("wharf_pool_acquire_seconds", "How long a lease took.", |u| &u.acquire_latency),
+        ("wharf_pool_open_seconds", "How long opening took.", |u| &u.open_latency),
+    ];
+    for (name, help, latency) in timed {
+        text.family(name, "histogram", help);
+        for upstream in upstreams {
+            text.histogram(name, &upstream.upstream, latency(upstream));
+        }
+    }
     text.0
 }
 
 /// Reads one figure.
 type Count = fn(&UpstreamSnapshot) -> u64;
+
+/// Reads one histogram.
+type Timing = fn(&UpstreamSnapshot) -> &LatencySnapshot;
 
 /// Text in the exposition format.
 #[derive(Debug, Default)]
@@ -66,10 +104,24 @@ impl Exposition {
 
     /// One sample. Label values are ids and words of our own: nothing in
     /// them needs escaping.
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
         let labels: Vec<_> =
             labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
         let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
+    }
+
+    /// Each range holds those below it, too.
+    fn histogram(&mut self, name: &str, upstream: &str, latency: &LatencySnapshot) {
+        let (bucket, mut count) = (format!("{name}_bucket"), 0);
+        let bounds = LatencySnapshot::BOUNDS.iter().map(|bound| bound.as_secs_f64().to_string());
+        let bounds = bounds.chain(["+Inf".to_owned()]);
+        for (bound, in_range) in bounds.zip(latency.counts) {
+            count += in_range;
+            self.sample(&bucket, &[("upstream", upstream), ("le", &bound)], count);
+        }
+        let labels = [("upstream", upstream)];
+        self.sample(&format!("{name}_sum"), &labels, latency.sum.as_secs_f64());
+        self.sample(&format!("{name}_count"), &labels, count);
     }
 
     fn each(
@@ -95,25 +147,43 @@ mod tests {
     fn every_family_has_a_type_and_every_sample_a_value() {
         let upstream = UpstreamSnapshot {
             upstream: "time".into(),
-            sessions: 2,
+            sessions: 5,
+            busy: 3,
             ends: vec![("idle", 3)],
+            breakers: 2,
+            breakers_open: 1,
             ..UpstreamSnapshot::default()
         };
+        let mut upstream = upstream;
+        upstream.acquire_latency.counts[0] = 7;
+        upstream.acquire_latency.counts[2] = 2;
+        upstream.acquire_latency.sum = std::time::Duration::from_millis(1500);
         let text = write(&Snapshot { upstreams: vec![upstream] }, &[("", 1), ("time", 4)]);
         assert!(text.contains("wharf_clients{endpoint=\"/servers/time/mcp\"} 4\n"), "{text}");
         assert!(
-            text.contains("wharf_pool_sessions{upstream=\"time\",state=\"open\"} 2\n"),
+            text.contains("wharf_pool_sessions{upstream=\"time\",state=\"idle\"} 2\n"),
             "{text}"
         );
+        for sample in [
+            "wharf_pool_breakers{upstream=\"time\",state=\"open\"} 1",
+            "wharf_pool_acquire_seconds_bucket{upstream=\"time\",le=\"0.0005\"} 7",
+            "wharf_pool_acquire_seconds_bucket{upstream=\"time\",le=\"+Inf\"} 9",
+            "wharf_pool_acquire_seconds_sum{upstream=\"time\"} 1.5",
+            "wharf_pool_acquire_seconds_count{upstream=\"time\"} 9",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{sample} is not in {text}");
+        }
         assert!(
             text.contains("wharf_pool_ends_total{upstream=\"time\",reason=\"idle\"} 3\n"),
             "{text}"
         );
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (sample, value) = line.rsplit_once(' ').expect("a sample has a value");
-            let family = sample.split('{').next().expect("a sample has a name");
+            let name = sample.split('{').next().expect("a sample has a name");
+            let parts = ["_bucket", "_sum", "_count"];
+            let family = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
             assert!(text.contains(&format!("# TYPE {family} ")), "{line}");
-            assert!(value.parse::<u64>().is_ok(), "{line}");
+            assert!(value.parse::<f64>().is_ok(), "{line}");
         }
     }
 }

@@ -26,9 +26,11 @@ pub(crate) fn pool(change: impl FnOnce(&mut Limits)) -> (MockPool, MockUpstream)
     pool_with(|settings| change(&mut settings.default))
 }
 
-/// A pool with the usual settings but for some.
+/// A pool with the usual settings but for some. It probes nothing unless it is
+/// told to: most upstreams of these tests answer only what the test is about.
 pub(crate) fn pool_with(change: impl FnOnce(&mut Settings)) -> (MockPool, MockUpstream) {
     let mut settings = Settings::default();
+    settings.default.probes.clear();
     change(&mut settings);
     let (connect, upstream) = mock::pair();
     (Pool::new(connect, settings), upstream)
@@ -45,13 +47,27 @@ pub(crate) fn identity(name: &str) -> Key {
 }
 
 pub(crate) fn key(upstream: &str, scope: Scope) -> Key {
+    key_with(|parts| {
+        parts.upstream = upstream.into();
+        parts.scope = scope;
+    })
+}
+
+/// A key that is like the others but for some parts.
+pub(crate) fn key_with(change: impl FnOnce(&mut KeyParts)) -> Key {
     let profile = Profile {
         revision: Revision::LATEST,
         capabilities: Json::empty_object(),
-        client_info: Json::parse(r#"{"name":"test","version":"1"}"#).expect("it is JSON"),
+        client_info: json(r#"{"name":"test","version":"1"}"#),
     };
-    let (upstream, profile) = (upstream.into(), Arc::new(profile));
-    Key::new(KeyParts { upstream, scope, credential: Fingerprint::NONE, profile })
+    let mut parts = KeyParts {
+        upstream: "fast-time".into(),
+        scope: Scope::Shared,
+        credential: Fingerprint::NONE,
+        profile: Arc::new(profile),
+    };
+    change(&mut parts);
+    Key::new(parts)
 }
 
 // === Time ===

@@ -1,0 +1,285 @@
+//! What an owner does while its session is open: it obeys, watches the time,
+//! probes, and hears what the upstream says unasked.
+
+use std::{pin::Pin, sync::atomic::Ordering::Relaxed};
+
+use tokio::{
+    select,
+    sync::{broadcast, mpsc, watch},
+    task::JoinSet,
+    time::{Duration, Instant, sleep_until, timeout},
+};
+use wharf_proto::{
+    ErrorObject, Json, Message, Notification, Request, RequestId, Response, code, method,
+    transport::{CallError, Connect, Feed, Link},
+};
+
+use crate::{
+    CloseReason, Key, ProbeFailure, Scope, Session,
+    bucket::{Bucket, Dates, Verdict},
+    owner::Owner,
+    probe::examine,
+    session::Order,
+};
+
+/// How many small things may be under way at once before an upstream that
+/// takes none of them gets no more answers.
+const ERRANDS: usize = 64;
+
+/// How long a session that has passed a probe is not probed again, however
+/// many others die meanwhile.
+const TRUST: Duration = Duration::from_secs(1);
+
+type Examination = Pin<Box<dyn Future<Output = Result<(), ProbeFailure>> + Send>>;
+
+/// An open session and what only its owner has of it.
+pub(super) struct Attended<C: Connect<Target = Key>> {
+    session: Session<C::Link>,
+    feed: C::Feed,
+    orders: mpsc::UnboundedReceiver<Order>,
+    /// Small things said to the upstream beside the calls.
+    errands: JoinSet<()>,
+    errand_limit: Duration,
+    listeners: Option<broadcast::Sender<Message>>,
+    dates: Dates,
+    /// Under way while the session is probed.
+    examination: Option<Examination>,
+    alarms: watch::Receiver<()>,
+    /// Another session of the upstream has been found dead since this one was
+    /// last probed.
+    is_alarmed: bool,
+}
+
+// === impl Attended ===
+
+impl<C: Connect<Target = Key>> Attended<C> {
+    pub(super) fn new(
+        session: Session<C::Link>,
+        feed: C::Feed,
+        orders: mpsc::UnboundedReceiver<Order>,
+        dates: Dates,
+        bucket: &Bucket<C::Link>,
+    ) -> Self {
+        Self {
+            session,
+            feed,
+            orders,
+            errands: JoinSet::new(),
+            errand_limit: bucket.limits.goodbye_timeout,
+            listeners: None,
+            dates,
+            examination: None,
+            alarms: bucket.upstream.hear_alarms(),
+            is_alarmed: false,
+        }
+    }
+
+    pub(super) async fn until_end(&mut self, owner: &Owner<C>) -> CloseReason {
+        let mut look_again = match self.look(owner) {
+            Ok(when) => when,
+            Err(reason) => return reason,
+        };
+        loop {
+            select! {
+                // In the order of urgency: an end must not wait behind a
+                // chatty upstream.
+                biased;
+                () = owner.pool.stop.cancelled() => return CloseReason::Shutdown,
+                Some(order) = self.orders.recv() => {
+                    if let Some(reason) = self.obey(order, owner) {
+                        return reason;
+                    }
+                }
+                () = at(look_again) => match self.look(owner) {
+                    Ok(when) => look_again = when,
+                    Err(reason) => return reason,
+                },
+                examined = conclusion(&mut self.examination) => {
+                    match self.conclude(examined, owner) {
+                        Ok(when) => look_again = when,
+                        Err(reason) => return reason,
+                    }
+                }
+                Ok(()) = self.alarms.changed() => {
+                    self.is_alarmed = true;
+                    match self.look(owner) {
+                        Ok(when) => look_again = when,
+                        Err(reason) => return reason,
+                    }
+                }
+                heard = self.feed.next() => match heard {
+                    Ok(message) => self.hear(message),
+                    Err(end) => return CloseReason::Link(end),
+                },
+                Some(_) = self.errands.join_next() => {}
+            }
+        }
+    }
+
+    /// Sees whether the session's time has come, or it is to be probed; else
+    /// says when to look again, if ever.
+    fn look(&mut self, owner: &Owner<C>) -> Result<Option<Instant>, CloseReason> {
+        let heed = self.heed_alarm(owner);
+        match owner.bucket.judge(&self.session, &self.dates) {
+            Verdict::Close(reason) => Err(reason),
+            Verdict::Retire => {
+                owner.pool.grow(&owner.bucket);
+                Ok(None)
+            }
+            Verdict::Examine => {
+                self.begin_examination(owner);
+                self.look(owner)
+            }
+            Verdict::Until(when) => Ok(when.into_iter().chain(heed).min()),
+        }
+    }
+
+    /// Has the session probed because another is dead. One that has passed a
+    /// probe just now is probed a little later: where sessions die one by one,
+    /// each must not be the death of all rest. Says when.
+    fn heed_alarm(&mut self, owner: &Owner<C>) -> Option<Instant> {
+        let trusted = self.dates.passed.map(|passed| passed + TRUST);
+        if !self.is_alarmed || self.examination.is_some() {
+            return None;
+        }
+        if trusted.is_some_and(|trusted| trusted > Instant::now()) {
+            return trusted;
+        }
+        self.is_alarmed = false;
+        if owner.bucket.suspect(&self.session) {
+            self.begin_examination(owner);
+        }
+        None
+    }
+
+    fn begin_examination(&mut self, owner: &Owner<C>) {
+        owner.bucket.upstream.tally.probes.fetch_add(1, Relaxed);
+        self.is_alarmed = false;
+        let limits = &owner.bucket.limits;
+        let (probes, limit) = (limits.probes.clone(), limits.probe_timeout);
+        self.examination = Some(Box::pin(examine(self.session.clone(), probes, limit)));
+        // Those in line may have one opened meanwhile.
+        owner.pool.grow(&owner.bucket);
+    }
+
+    fn conclude(
+        &mut self,
+        examined: Result<(), ProbeFailure>,
+        owner: &Owner<C>,
+    ) -> Result<Option<Instant>, CloseReason> {
+        self.examination = None;
+        if let Err(failure) = examined {
+            owner.bucket.upstream.tally.probe_failures.fetch_add(1, Relaxed);
+            // What the link itself says is nearer to the truth.
+            let end = self.session.0.link.end_reason().map(CloseReason::Link);
+            return Err(end.unwrap_or(CloseReason::Probe(failure)));
+        }
+        self.dates.passed = Some(Instant::now());
+        owner.bucket.acquit(&self.session);
+        self.look(owner)
+    }
+
+    fn obey(&mut self, order: Order, owner: &Owner<C>) -> Option<CloseReason> {
+        match order {
+            Order::Close(reason) => return Some(reason),
+            Order::Abandon(id) => self.cancel(&id),
+            Order::Examine => self.begin_examination(owner),
+            Order::MakeRoom => owner.pool.feed_from(&owner.bucket),
+            Order::Listen(listeners) => {
+                self.listeners = Some(listeners);
+                self.session.0.link.listen();
+            }
+        }
+        None
+    }
+
+    fn cancel(&mut self, id: &RequestId) {
+        let cancelled = Notification::cancelled(id, "the caller has given up");
+        let session = self.session.clone();
+        self.errand(async move { session.0.link.notify(cancelled).await });
+    }
+
+    /// Something that the upstream says in relation to no call.
+    fn hear(&mut self, message: Message) {
+        if let Message::Request(request) = &message
+            && let Some(response) = self.answer(request)
+        {
+            if self.errands.len() >= ERRANDS {
+                tracing::debug!("an upstream asks and takes no answers");
+                return;
+            }
+            let session = self.session.clone();
+            self.errand(async move { session.0.link.respond(response).await });
+            return;
+        }
+        if let Some(listeners) = &self.listeners {
+            // Nobody listens: nobody misses it.
+            let _ = listeners.send(message);
+        }
+    }
+
+    /// The answer to a request that is ours to answer: `ping`, and what
+    /// nobody is there to answer (base protocol, requests).
+    fn answer(&self, request: &Request) -> Option<Response> {
+        if request.method() == method::PING {
+            return Some(Response::success(request.id(), &Json::empty_object()));
+        }
+        // Of several who share the session nobody can be told to be the one
+        // that is asked.
+        let is_shared = !matches!(self.session.0.key.scope(), Scope::Client(_) | Scope::Call(_));
+        let is_heard = self.listeners.as_ref().is_some_and(|all| all.receiver_count() > 0);
+        (is_shared || !is_heard).then(|| {
+            let error = ErrorObject::new(
+                code::METHOD_NOT_FOUND,
+                format!("nobody is there to answer {}", request.method()),
+            );
+            Response::failure(Some(request.id()), &error)
+        })
+    }
+
+    fn errand(&mut self, errand: impl Future<Output = Result<(), CallError>> + Send + 'static) {
+        // Bounded, so that an upstream that takes nothing does not pile up.
+        let limit = self.errand_limit;
+        self.errands.spawn(async move {
+            match timeout(limit, errand).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the upstream could not be told"),
+                Err(_) => tracing::debug!(?limit, "the upstream could not be told in time"),
+            }
+        });
+    }
+
+    /// The goodbye, after everybody knows that the session has ended. What
+    /// is still to be said (a cancellation, most likely) is said before it.
+    pub(super) async fn take_leave(mut self, owner: &Owner<C>) {
+        self.orders.close();
+        while let Ok(order) = self.orders.try_recv() {
+            if let Order::Abandon(id) = order {
+                self.cancel(&id);
+            }
+        }
+        drop((self.listeners.take(), self.examination.take(), self.feed));
+        let link = &self.session.0.link;
+        let farewell = async {
+            // Half the time at most, so that some is left for the goodbye.
+            let said = async { while self.errands.join_next().await.is_some() {} };
+            let _ = timeout(self.errand_limit / 2, said).await;
+            link.goodbye().await;
+        };
+        owner.say_goodbye(link.end_reason(), farewell).await;
+    }
+}
+
+async fn at(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn conclusion(examination: &mut Option<Examination>) -> Result<(), ProbeFailure> {
+    match examination {
+        Some(examination) => examination.await,
+        None => std::future::pending().await,
+    }
+}
