@@ -14,6 +14,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod ci;
+mod conformance;
 mod tidy;
 mod workspace;
 
@@ -30,6 +31,8 @@ struct Xtask {
 enum Task {
     /// Run everything that CI runs, in the order of CI, up to the first failure.
     Ci,
+    /// Run the official suite and SDKs against a reference server, directly and through Wharf.
+    Conformance(conformance::ConformanceArgs),
     /// Check the rules of this repository that no compiler or linter knows.
     Tidy,
 }
@@ -52,6 +55,7 @@ impl Xtask {
         let root = workspace::root()?;
         match self.task {
             Task::Ci => ci::run(&root),
+            Task::Conformance(args) => conformance::run(&root, &args),
             Task::Tidy => tidy::run(&root),
         }
     }
@@ -71,6 +75,8 @@ mod tests {
     #[test]
     fn every_task_is_called_by_its_name() {
         assert!(matches!(Xtask::try_parse_from(["xtask", "ci"]).unwrap().task, Task::Ci));
+        let conformance = Xtask::try_parse_from(["xtask", "conformance", "--list"]).unwrap();
+        assert!(matches!(conformance.task, Task::Conformance(_)));
         assert!(matches!(Xtask::try_parse_from(["xtask", "tidy"]).unwrap().task, Task::Tidy));
         assert!(Xtask::try_parse_from(["xtask"]).is_err());
     }
