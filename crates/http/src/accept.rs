@@ -42,6 +42,10 @@ pub struct AcceptSettings {
     /// How long the head of a request may take to come once its first byte is
     /// due. A connection without a request is closed after that, too.
     pub header_timeout: Duration,
+    /// Whether small packets are sent as soon as they are written, and not
+    /// held back for more (Nagle's algorithm). They are, by default: answers
+    /// are small and written whole, and to hold one back only makes it late.
+    pub no_delay: bool,
 }
 
 /// Serves connections until `shutdown`. Then the listener closes, connections
@@ -76,6 +80,8 @@ pub async fn serve<H: Handle>(
         };
         match accepted {
             Ok((stream, peer)) => {
+                // Where it cannot be had, answers are only late.
+                let _ = stream.set_nodelay(settings.no_delay);
                 let connection = connection(&http, stream, peer, handle.clone());
                 connections.spawn(graceful.watch(connection));
             }
@@ -117,7 +123,11 @@ where
 
 impl Default for AcceptSettings {
     fn default() -> Self {
-        Self { max_header_bytes: 64 * 1024, header_timeout: Duration::from_secs(30) }
+        Self {
+            max_header_bytes: 64 * 1024,
+            header_timeout: Duration::from_secs(30),
+            no_delay: true,
+        }
     }
 }
 
@@ -141,9 +151,6 @@ fn connection<H: Handle>(
     Output = hyper::Result<()>,
 > + Send
 + 'static {
-    // Answers are small and written whole; to hold one back for a fuller
-    // packet only makes it late.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let handle = handle.clone();
         async move { Ok::<_, Infallible>(handle.handle(request, Some(peer)).await) }

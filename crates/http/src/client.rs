@@ -50,6 +50,10 @@ pub struct ClientSettings {
     pub idle_connection: Duration,
     /// How many unused connections to one host are kept.
     pub idle_connections_per_host: usize,
+    /// Whether what an upstream sends is acknowledged at once, where the
+    /// system can do that. An upstream with Nagle's algorithm on waits for it
+    /// between two small packets. It is, by default.
+    pub quick_ack: bool,
 }
 
 /// A request on its way: ready when the head of the answer is there. Dropping
@@ -77,7 +81,7 @@ impl HttpClient {
             .pool_max_idle_per_host(settings.idle_connections_per_host)
             .pool_timer(TokioTimer::new())
             .timer(TokioTimer::new())
-            .build(Dial::new(settings.connect_timeout));
+            .build(Dial::new(settings.connect_timeout, settings.quick_ack));
         Ok(Self { client, tasks })
     }
 
@@ -134,6 +138,7 @@ impl Default for ClientSettings {
             connect_timeout: Duration::from_secs(10),
             idle_connection: Duration::from_secs(90),
             idle_connections_per_host: 256,
+            quick_ack: true,
         }
     }
 }

@@ -14,10 +14,12 @@ use http::{Uri, uri::Scheme};
 use hyper_rustls::{
     ConfigBuilderExt as _, DefaultServerNameResolver, HttpsConnector, MaybeHttpsStream,
 };
-use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, crypto::ring};
-use tokio::{net::TcpStream, sync::OnceCell};
+use tokio::sync::OnceCell;
 use tower_service::Service;
+
+use crate::prompt::{Prompt, PromptConnector};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -41,7 +43,7 @@ pub(crate) struct DialTimedOut {
 /// which are read when the first https URL is dialled and not before.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
-    tcp: HttpConnector,
+    tcp: PromptConnector,
     tls: Arc<OnceCell<Arc<ClientConfig>>>,
     limit: Duration,
 }
@@ -49,7 +51,7 @@ pub(crate) struct Dial {
 // === impl Dial ===
 
 impl Dial {
-    pub(crate) fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration, is_prompt: bool) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.set_nodelay(true);
         tcp.enforce_http(false);
@@ -57,12 +59,13 @@ impl Dial {
         // is shared out among the addresses of a name, so that a dead one does
         // not use up all the time.
         tcp.set_connect_timeout(Some(limit));
+        let tcp = PromptConnector { tcp, is_prompt };
         Self { tcp, tls: Arc::new(OnceCell::new()), limit }
     }
 }
 
 impl Service<Uri> for Dial {
-    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Response = MaybeHttpsStream<Prompt>;
     type Error = BoxError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
@@ -83,10 +86,10 @@ impl Service<Uri> for Dial {
 }
 
 async fn dial(
-    mut tcp: HttpConnector,
+    mut tcp: PromptConnector,
     tls: &OnceCell<Arc<ClientConfig>>,
     to: Uri,
-) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError> {
+) -> Result<MaybeHttpsStream<Prompt>, BoxError> {
     if to.scheme() != Some(&Scheme::HTTPS) {
         return Ok(MaybeHttpsStream::Http(tcp.call(to).await?));
     }

@@ -9,6 +9,7 @@ mod guard;
 mod id;
 mod negotiate;
 mod outgoing;
+mod prompt;
 mod url;
 
 pub use accept::{AcceptSettings, Handle, serve};

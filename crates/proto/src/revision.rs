@@ -69,6 +69,20 @@ impl Revision {
         self >= Self::V2025_06_18
     }
 
+    /// Whether the events of a stream may have ids, by which a broken stream
+    /// can be taken up again.
+    #[must_use]
+    pub const fn has_event_ids(self) -> bool {
+        !matches!(self, Self::V2024_11_05)
+    }
+
+    /// Whether a stream begins with an event that has an id and no data, and
+    /// says how long to wait before it is asked for again.
+    #[must_use]
+    pub fn has_priming_events(self) -> bool {
+        self >= Self::V2025_11_25
+    }
+
     /// Whether the end of the client's stream ends its calls. Later session
     /// revisions say that a disconnect is not a cancellation.
     #[must_use]

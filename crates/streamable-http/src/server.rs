@@ -5,10 +5,7 @@
 use std::{
     fmt,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -22,13 +19,22 @@ mod answer;
 mod calls;
 mod carry;
 mod check;
+mod event_id;
 mod events;
 mod listen;
 mod post;
+mod replay;
+mod resume;
 mod session;
+mod streams;
+mod sweep;
 mod table;
+mod tape;
+
+pub use replay::Replay;
 
 use check::Rejection;
+use replay::Total;
 use session::{InUse, Session};
 use table::Table;
 
@@ -70,6 +76,8 @@ pub struct ServerSettings {
     pub max_sessions: usize,
     /// What becomes of a call whose client goes away.
     pub on_disconnect: OnDisconnect,
+    /// How much is kept of streams that break off.
+    pub replay: Replay,
 }
 
 /// In which form calls are answered, as far as the client's `Accept` allows.
@@ -112,6 +120,8 @@ struct Shared<B: Backend> {
     backend: Arc<B>,
     settings: ServerSettings,
     table: Table<B>,
+    /// What is kept of streams.
+    kept: Arc<Total>,
     /// Calls whose client is gone, sessions being closed, the sweeper.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -128,6 +138,7 @@ impl<B: Backend> Server<B> {
             shared: Arc::new(Shared {
                 backend,
                 table: Table::new(settings.max_sessions),
+                kept: Total::new(settings.replay.total_bytes),
                 settings,
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -159,7 +170,7 @@ impl<B: Backend> Server<B> {
         }
         match head.method {
             Method::POST => post::take(&self.shared, headers, body, peer).await,
-            Method::GET => listen::open(&self.shared, headers)
+            Method::GET => resume::get(&self.shared, headers)
                 .unwrap_or_else(|rejection| rejection.to_response(None)),
             Method::DELETE => self.shared.delete(headers).await,
             _ => self.shared.no_such_method().to_response(None),
@@ -219,7 +230,7 @@ impl<B: Backend> fmt::Debug for Server<B> {
 impl ServerSettings {
     /// The usual settings.
     #[must_use]
-    pub const fn new(guard: Guard) -> Self {
+    pub fn new(guard: Guard) -> Self {
         Self {
             guard,
             max_body: 16 * 1024 * 1024,
@@ -229,6 +240,7 @@ impl ServerSettings {
             idle_session: Duration::from_secs(30 * 60),
             max_sessions: 10_000,
             on_disconnect: OnDisconnect::Keep,
+            replay: Replay::default(),
         }
     }
 }
@@ -238,11 +250,15 @@ impl ServerSettings {
 impl<B: Backend> Shared<B> {
     /// The session that the headers name, and no other.
     fn kept_session(&self, headers: &HeaderMap) -> Result<InUse<B>, Rejection> {
-        check::revision(headers)?;
-        match headers.get(header::SESSION_ID) {
-            Some(id) => self.table.enter(id).ok_or(Rejection::UnknownSession),
-            None => Err(Rejection::NoSession),
+        let id = headers.get(header::SESSION_ID).ok_or(Rejection::NoSession)?;
+        let session = self.table.enter(id).ok_or(Rejection::UnknownSession)?;
+        // What was agreed on holds, whichever known revision the header names:
+        // there are clients that always name the same. It means nothing to
+        // revisions that have no such header.
+        if session.revision.is_none_or(Revision::has_version_header) {
+            check::revision(headers)?;
         }
+        Ok(session)
     }
 
     /// The session that the headers name, or that of a client without one.
@@ -302,30 +318,6 @@ impl<B: Backend> Shared<B> {
         let backend = Arc::clone(&self.backend);
         let close = async move { backend.close(&session.state).await };
         carry::Carried::new(&self.tasks, close)
-    }
-
-    /// Starts the task that closes idle sessions, unless it runs already.
-    fn sweep(self: &Arc<Self>) {
-        if self.is_swept.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let limit = self.settings.idle_session;
-        // A session goes at most a quarter, and never much more than a
-        // minute, after its time.
-        let pause = (limit / 4).clamp(Duration::from_millis(1), Duration::from_secs(60));
-        let stop = self.stop.clone();
-        let shared = Arc::downgrade(self);
-        self.tasks.spawn(async move {
-            while stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-                let Some(shared) = shared.upgrade() else {
-                    return;
-                };
-                for session in shared.table.remove_idle(limit) {
-                    tracing::debug!("a session has been idle for too long");
-                    shared.end(session).leave_to_task();
-                }
-            }
-        });
     }
 }
 

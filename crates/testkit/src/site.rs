@@ -32,6 +32,8 @@ pub struct SiteSettings {
     pub answers: Answers,
     /// Whether it keeps sessions over streamable HTTP.
     pub sessions: Sessions,
+    /// Whether it leaves Nagle's algorithm on, as many servers do.
+    pub nagle: bool,
 }
 
 /// The transports that a server speaks.
@@ -100,12 +102,23 @@ pub async fn serve<B: Backend>(
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        () = wharf_http::serve(listener, handle, AcceptSettings::default(), stopping) => {}
+        () = wharf_http::serve(listener, handle, settings.accept(), stopping) => {}
         () = too_late => {}
     }
     // A backend that does not let go of a session must not keep the program.
     let _ = tokio::time::timeout(GRACE, site.shutdown()).await;
     Ok(())
+}
+
+// === impl SiteSettings ===
+
+impl SiteSettings {
+    /// How connections are accepted.
+    pub(crate) fn accept(self) -> AcceptSettings {
+        let mut accept = AcceptSettings::default();
+        accept.no_delay = !self.nagle;
+        accept
+    }
 }
 
 // === impl Transport ===

@@ -40,6 +40,8 @@ pub struct UpstreamSettings {
     pub answers: Answers,
     /// Whether it keeps sessions over streamable HTTP.
     pub sessions: Sessions,
+    /// Whether it leaves Nagle's algorithm on, as many servers do.
+    pub nagle: bool,
     /// Where it listens; by default at a free port of 127.0.0.1.
     pub addr: SocketAddr,
 }
@@ -94,6 +96,7 @@ impl<B: Backend> Upstream<B> {
                 transport: settings.transport,
                 answers: settings.answers,
                 sessions: settings.sessions,
+                nagle: settings.nagle,
             },
             tally: Tally::default(),
             running: None,
@@ -197,6 +200,7 @@ impl Default for UpstreamSettings {
             transport: Transport::default(),
             answers: Answers::default(),
             sessions: Sessions::default(),
+            nagle: false,
             addr: (Ipv4Addr::LOCALHOST, 0).into(),
         }
     }
@@ -216,7 +220,7 @@ impl<B: Backend> Running<B> {
         let (up, is_up) = oneshot::channel();
         let live = move || {
             let site = |address| Site::new(&backend, settings, address, Some(tally));
-            live(address, site, up, stopping);
+            live(address, &settings.accept(), site, up, stopping);
             drop(going);
         };
         thread::Builder::new()
@@ -234,6 +238,7 @@ type Up<B> = Result<(Site<Recorded<B>>, SocketAddr), StartError>;
 /// and with it every task and every socket.
 fn live<B: Backend>(
     address: SocketAddr,
+    accept: &AcceptSettings,
     site: impl FnOnce(SocketAddr) -> Site<Recorded<B>>,
     up: oneshot::Sender<Up<B>>,
     stopping: oneshot::Receiver<()>,
@@ -255,7 +260,7 @@ fn live<B: Backend>(
         }
         let (handle, forever) = (site.into_handle(), std::future::pending());
         tokio::select! {
-            () = wharf_http::serve(listener, handle, AcceptSettings::default(), forever) => {}
+            () = wharf_http::serve(listener, handle, accept.clone(), forever) => {}
             // Asked to stop, or the handle is gone.
             _ = stopping => {}
         }

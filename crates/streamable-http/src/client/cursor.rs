@@ -52,6 +52,12 @@ impl Cursor {
         self.last_event_id.is_some()
     }
 
+    /// Gives up the place: the stream can only be begun anew. Whether there
+    /// was one.
+    pub(super) fn forget_place(&mut self) -> bool {
+        self.last_event_id.take().is_some()
+    }
+
     pub(super) const fn fruitless(&self) -> u32 {
         self.fruitless
     }

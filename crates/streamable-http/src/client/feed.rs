@@ -103,8 +103,10 @@ impl HttpFeed {
                 let body = ready!(Pin::new(body).poll(cx)).unwrap_or_default();
                 if refusal::is_about_the_session(status, body) {
                     self.wire.end(EndReason::SessionGone);
+                    State::Never
+                } else {
+                    self.refused(status)
                 }
-                State::Never
             }
             State::Waiting(sleep) => {
                 ready!(sleep.as_mut().poll(cx));
@@ -142,7 +144,16 @@ impl HttpFeed {
             }
         }
         self.wire.http.finish(answer.into_body());
-        if may_pass(status) { self.wait() } else { State::Never }
+        self.refused(status)
+    }
+
+    /// There is no stream now; perhaps there is one later, or one that does
+    /// not go on from where the last one broke off.
+    fn refused(&mut self, status: StatusCode) -> State {
+        let is_place_unknown =
+            matches!(status, StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::GONE)
+                && self.cursor.forget_place();
+        if is_place_unknown || may_pass(status) { self.wait() } else { State::Never }
     }
 
     fn wait(&mut self) -> State {

@@ -158,7 +158,7 @@ impl Wire {
     /// Whether a broken stream may be asked for again. Event ids are of
     /// 2025-03-26 and later (transports, resumability).
     pub(super) fn may_resume(&self) -> bool {
-        self.agreed.get().is_some_and(|agreed| agreed.revision >= Revision::V2025_03_26)
+        self.agreed.get().is_some_and(|agreed| agreed.revision.has_event_ids())
     }
 
     pub(super) fn has_session(&self) -> bool {

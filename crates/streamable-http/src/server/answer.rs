@@ -3,8 +3,8 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -23,6 +23,7 @@ use super::{
     check::{Form, Rejection},
     events::{self, EventFrame, Silence},
     session::Session,
+    tape::GiveWay,
 };
 
 /// Several answers are a JSON array, or begin a stream at once; one may be
@@ -37,10 +38,20 @@ pub(super) enum Count {
 struct AnswerStream<B: Backend> {
     /// What was said before there was a stream.
     first: Option<Bytes>,
-    calls: InCare<B>,
+    seat: Arc<Seat<B>>,
     session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     silence: Silence,
     is_over: bool,
+}
+
+/// Who cares for the calls of a stream while it lasts: the connection that the
+/// stream began on, until its client takes the stream up on another.
+struct Seat<B: Backend>(Mutex<Seated<B>>);
+
+struct Seated<B: Backend> {
+    calls: Option<InCare<B>>,
+    /// Of the connection's task.
+    waker: Option<Waker>,
 }
 
 /// Answers calls in the form that the client takes and that fits.
@@ -103,7 +114,7 @@ async fn begin<B: Backend>(
 ) -> Result<Response<Body>, Rejection> {
     let mut session_ended = std::pin::pin!(calls.session().ended());
     let mut silence = std::pin::pin!(events::silence(keep_alive));
-    let first = loop {
+    let said = loop {
         let said = tokio::select! {
             biased;
             said = calls.said() => said,
@@ -114,17 +125,19 @@ async fn begin<B: Backend>(
             Some(Ok(Message::Response(response))) if may_be_json => {
                 return Ok(json_response(StatusCode::OK, response.text().clone()));
             }
-            Some(Ok(message)) => break Some(events::event(message.text())),
+            Some(Ok(message)) => break Some(message),
             Some(Err(Refusal::SessionEnded)) => return Err(Rejection::UnknownSession),
             // Another call may have an answer.
             Some(Err(Refusal::Cancelled)) => {}
             None => return Ok(events::response(Body::empty())),
         }
     };
+    calls.begin_stream();
+    let said = said.map(|message| calls.event(&message));
     Ok(events::response(Body::stream(AnswerStream {
-        first,
+        first: events::joined(calls.priming(), said),
         session_ended: Box::pin(calls.session().ended()),
-        calls,
+        seat: Seat::taken_by(calls),
         silence: Silence::new(keep_alive),
         is_over: false,
     })))
@@ -157,15 +170,9 @@ impl<B: Backend> AnswerStream<B> {
         if let Some(first) = self.first.take() {
             return Poll::Ready(Some(first));
         }
-        while let Poll::Ready(said) = self.calls.poll_said(cx) {
-            match said {
-                Some(Ok(message)) => {
-                    self.silence.broken();
-                    return Poll::Ready(Some(events::event(message.text())));
-                }
-                Some(Err(Refusal::Cancelled)) => {}
-                Some(Err(Refusal::SessionEnded)) | None => return Poll::Ready(None),
-            }
+        if let Poll::Ready(event) = self.seat.poll_event(cx) {
+            self.silence.broken();
+            return Poll::Ready(event);
         }
         if self.session_ended.as_mut().poll(cx).is_ready() {
             return Poll::Ready(None);
@@ -190,6 +197,78 @@ impl<B: Backend> http_body::Body for AnswerStream<B> {
 
     /// True with the last answer, so that it and the end are written at once.
     fn is_end_stream(&self) -> bool {
-        self.is_over || self.first.is_none() && self.calls.is_over()
+        self.is_over || self.first.is_none() && self.seat.is_over()
+    }
+}
+
+impl<B: Backend> Drop for AnswerStream<B> {
+    fn drop(&mut self) {
+        if self.first.is_none() {
+            self.seat.leave();
+        }
+    }
+}
+
+// === impl Seat ===
+
+impl<B: Backend> Seat<B> {
+    fn taken_by(calls: InCare<B>) -> Arc<Self> {
+        Arc::new_cyclic(|seat: &std::sync::Weak<Self>| {
+            if let Some(writer) = calls.tape() {
+                writer.tape().begins_on(seat.clone());
+            }
+            Self(Mutex::new(Seated { calls: Some(calls), waker: None }))
+        })
+    }
+
+    /// Polls for the next event. `None` at the end, and where the client has
+    /// taken the stream up elsewhere.
+    fn poll_event(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut seated = self.seated();
+        let Some(calls) = &mut seated.calls else {
+            return Poll::Ready(None);
+        };
+        while let Poll::Ready(said) = calls.poll_said(cx) {
+            match said {
+                // Written under the lock: who takes the stream up finds it.
+                Some(Ok(message)) => return Poll::Ready(Some(calls.event(&message))),
+                Some(Err(Refusal::Cancelled)) => {}
+                Some(Err(Refusal::SessionEnded)) | None => return Poll::Ready(None),
+            }
+        }
+        seated.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether each call has ended, as far as is known without polling.
+    fn is_over(&self) -> bool {
+        self.seated().calls.as_ref().is_none_or(InCare::is_over)
+    }
+
+    /// The connection goes, having sent on all that it has written down.
+    fn leave(&self) {
+        if let Some(calls) = self.seated().calls.as_ref().filter(|calls| calls.is_over())
+            && let Some(writer) = calls.tape()
+        {
+            writer.tape().delivered();
+        }
+    }
+
+    fn seated(&self) -> MutexGuard<'_, Seated<B>> {
+        // Calls are polled under the lock. One that panics ends its stream.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B: Backend> GiveWay for Seat<B> {
+    fn give_way(&self) {
+        let mut seated = self.seated();
+        let (calls, waker) = (seated.calls.take(), seated.waker.take());
+        drop(seated);
+        // They go on in a task.
+        drop(calls);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use futures_util::{
     Stream, StreamExt,
     stream::{SelectAll, select_all},
@@ -16,7 +17,10 @@ use wharf_proto::{
     transport::Exchange,
 };
 
-use super::{OnDisconnect, Shared, carry, session::InUse, session::Session};
+use super::{
+    OnDisconnect, Shared, carry, event_id::Kind, events, session::InUse, session::Session,
+    tape::Writer,
+};
 
 /// What the calls say, and at last each its answer.
 pub(super) enum Calls<E> {
@@ -35,6 +39,8 @@ pub(super) struct InCare<B: Backend> {
     /// Both are there until they move into a task.
     held: Option<(Calls<B::Exchange>, InUse<B>)>,
     session: Arc<Session<B>>,
+    /// Of their stream, once there is one that can be asked for again.
+    tape: Option<Writer>,
     is_over: bool,
 }
 
@@ -110,6 +116,7 @@ impl<B: Backend> InCare<B> {
             shared: Arc::clone(shared),
             session: Arc::clone(in_use.session()),
             held: Some((calls, in_use)),
+            tape: None,
             is_over: false,
         }
     }
@@ -149,6 +156,35 @@ impl<B: Backend> InCare<B> {
         self.is_over
     }
 
+    /// What they say comes on an event stream from now on. Where it can be
+    /// asked for again, it is written down.
+    pub(super) fn begin_stream(&mut self) {
+        let replay = self.shared.settings.replay;
+        if replay.is_on() && self.session.has_event_ids() {
+            let tape = self.session.streams.open(Kind::Answers, replay, &self.shared.kept);
+            self.tape = Some(Writer::new(tape));
+        }
+    }
+
+    /// The tape of their stream.
+    pub(super) const fn tape(&self) -> Option<&Writer> {
+        self.tape.as_ref()
+    }
+
+    /// The event that their stream begins with, by the client's revision.
+    pub(super) fn priming(&self) -> Option<Bytes> {
+        let tape = self.tape.as_ref().filter(|_| self.session.has_priming_events())?;
+        Some(tape.tape().priming())
+    }
+
+    /// The event that carries a message.
+    pub(super) fn event(&self, message: &Message) -> Bytes {
+        match &self.tape {
+            Some(tape) => tape.tape().write(message.text()),
+            None => events::event(message.text()),
+        }
+    }
+
     fn is_kept(&self) -> bool {
         // A client that goes away cancels by its revision, or by the
         // operator's word. A call that has panicked is beyond keeping.
@@ -168,29 +204,40 @@ impl<B: Backend> Drop for InCare<B> {
             && let Some(calls) = calls.survivors()
         {
             let shared = Arc::downgrade(&self.shared);
-            carry::spawn(&self.shared.tasks, keep(calls, in_use, shared));
+            let keeping = keep(calls, in_use, self.tape.take(), shared);
+            carry::spawn(&self.shared.tasks, keeping);
         }
     }
 }
 
-/// Polls calls to their end, or to the session's. The server is held weakly:
-/// when nobody serves any more, calls must not keep it up.
+/// Polls calls to their end, or to the session's, and writes down what they
+/// say for a client that comes back. The server is held weakly: when nobody
+/// serves any more, calls must not keep it up.
 async fn keep<B: Backend>(
     mut calls: Calls<B::Exchange>,
     in_use: InUse<B>,
+    tape: Option<Writer>,
     shared: Weak<Shared<B>>,
 ) {
     let to_the_end = async {
-        while let Some(said) = calls.next().await {
-            match said {
-                Ok(message) => in_use.missed(&message),
-                Err(Refusal::Cancelled) => {}
-                Err(Refusal::SessionEnded) => {
+        loop {
+            if let Some(writer) = &tape {
+                std::future::poll_fn(|cx| writer.tape().poll_all_read(cx)).await;
+            }
+            match calls.next().await {
+                Some(Ok(message)) => match &tape {
+                    Some(writer) => drop(writer.tape().write(message.text())),
+                    // Its client has heard of no stream to come back to.
+                    None => tracing::debug!(?message, "a message came after its client had gone"),
+                },
+                Some(Err(Refusal::Cancelled)) => {}
+                Some(Err(Refusal::SessionEnded)) => {
                     if let Some(shared) = shared.upgrade() {
                         shared.forget(&in_use);
                     }
                     return;
                 }
+                None => return,
             }
         }
     };

@@ -45,6 +45,11 @@ pub(super) enum Rejection {
          without the Mcp-Session-Id header"
     )]
     UnknownSession,
+    #[error(
+        "nothing can be sent again after the event that Last-Event-ID names: it is of another \
+         session, its stream has been sent to its end, or it was too long ago"
+    )]
+    NothingKept,
     #[error("there is no room for another session now: try again later")]
     Full,
     #[error("the server is stopping: try again later")]
@@ -124,7 +129,8 @@ impl Rejection {
             | Self::Batch
             | Self::BatchedInitialize
             | Self::Revision(_)
-            | Self::NoSession => StatusCode::BAD_REQUEST,
+            | Self::NoSession
+            | Self::NothingKept => StatusCode::BAD_REQUEST,
             Self::UnknownSession => StatusCode::NOT_FOUND,
             Self::Full | Self::Stopping => {
                 return (StatusCode::SERVICE_UNAVAILABLE, code::INTERNAL_ERROR);

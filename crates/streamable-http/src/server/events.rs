@@ -37,6 +37,19 @@ pub(super) fn event(text: &[u8]) -> Bytes {
     event.freeze()
 }
 
+/// Events that are sent together.
+pub(super) fn joined(first: Option<Bytes>, then: Option<Bytes>) -> Option<Bytes> {
+    match (first, then) {
+        (Some(first), Some(then)) => {
+            let mut both = BytesMut::with_capacity(first.len() + then.len());
+            both.extend_from_slice(&first);
+            both.extend_from_slice(&then);
+            Some(both.freeze())
+        }
+        (first, then) => first.or(then),
+    }
+}
+
 /// A frame of a body that cannot fail.
 pub(super) type EventFrame = Result<Frame<Bytes>, std::convert::Infallible>;
 

@@ -111,6 +111,8 @@ impl<B: Backend> Post<'_, B> {
         let opening = shared.stop.run_until_cancelled(opening).await;
         let Opening { response, session } = opening.ok_or(Rejection::Stopping)?;
         let mut answer = match self.form {
+            // Written whole with the head, so that there is nothing to lose
+            // and no id to ask for the rest by.
             Form::EventStream => events::response(Body::full(events::event(response.text()))),
             Form::Fitting | Form::Json => json_response(StatusCode::OK, response.text().clone()),
         };

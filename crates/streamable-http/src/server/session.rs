@@ -11,9 +11,9 @@ use std::{
 
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use wharf_proto::{Message, Revision, SessionId, server::Backend};
+use wharf_proto::{Revision, SessionId, server::Backend};
 
-use super::listen::Listening;
+use super::{listen::Listening, streams::Streams};
 
 /// A client's session.
 pub(super) struct Session<B: Backend> {
@@ -25,6 +25,8 @@ pub(super) struct Session<B: Backend> {
     /// What was agreed on; `None` where that is not known.
     pub(super) revision: Option<Revision>,
     pub(super) listening: Listening<B::Feed>,
+    /// What its streams have said.
+    pub(super) streams: Streams,
     ended: CancellationToken,
     born: Instant,
     /// Requests, streams and calls under way.
@@ -70,6 +72,7 @@ impl<B: Backend> Session<B> {
             state,
             revision,
             listening: Listening::new(),
+            streams: Streams::default(),
             ended,
             born: Instant::now(),
             uses: AtomicUsize::new(0),
@@ -101,6 +104,7 @@ impl<B: Backend> Session<B> {
             self.ended.cancel();
         }
         self.listening.end();
+        self.streams.close();
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -112,10 +116,15 @@ impl<B: Backend> Session<B> {
         self.ended.clone().cancelled_owned()
     }
 
-    /// Takes what a stream would have carried had its client not gone.
-    /// Streams cannot be taken up again yet, so that nobody will ask for it.
-    pub(super) fn missed(&self, message: &Message) {
-        tracing::debug!(?message, "a message came after its client had gone");
+    /// Whether the events of its streams have ids, by which a client that
+    /// keeps the session can ask for them again.
+    pub(super) fn has_event_ids(&self) -> bool {
+        self.id.is_some() && self.revision.is_some_and(Revision::has_event_ids)
+    }
+
+    /// Whether its streams begin with an id to ask for them by.
+    pub(super) fn has_priming_events(&self) -> bool {
+        self.revision.is_some_and(Revision::has_priming_events)
     }
 }
 

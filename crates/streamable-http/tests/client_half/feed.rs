@@ -121,6 +121,29 @@ async fn an_upstream_without_a_stream_is_left_in_peace() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_place_is_not_known_any_more_is_begun_anew() {
+    let unknown = r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"no such event"}}"#;
+    for (status, kind, body) in [(400, "", ""), (400, "application/json", unknown), (410, "", "")] {
+        let upstream = Upstream::start().await;
+        let (link, mut feed) = upstream.session().await;
+        link.listen();
+        let script = async {
+            upstream.asked().await.events().await.say("id: g-1\nretry: 1\ndata:\n\n").await;
+            let asked = upstream.asked().await;
+            is_listening(&asked, Some("g-1"));
+            asked.answer(status, kind, "", body).await;
+            let asked = upstream.asked().await;
+            is_listening(&asked, None);
+            let mut events = asked.events().await;
+            events.message(r#"{"jsonrpc":"2.0","method":"one"}"#).await;
+            events
+        };
+        let (heard, _events) = soon(async { tokio::join!(heard(&mut feed), script) }).await;
+        assert_eq!(heard, "one", "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_is_not_found_again_ends_the_link() {
     let upstream = Upstream::start().await;
     let (link, mut feed) = upstream.session().await;

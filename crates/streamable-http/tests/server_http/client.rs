@@ -15,7 +15,7 @@ use tokio::{
 use wharf_http::{
     AcceptSettings, Body, ClientSettings, EventReader, Guard, HttpClient, collect, serve,
 };
-use wharf_proto::{Json, Notification};
+use wharf_proto::{Json, Notification, sse::Event};
 use wharf_streamable_http::server::{Server, ServerSettings};
 
 use crate::backend::{Call, Heard, Kept, Scripted};
@@ -258,15 +258,25 @@ impl Reply {
         self.events = Some(EventReader::new(response.into_body(), LIMIT));
     }
 
-    /// The data of the next event; `None` at the stream's end.
+    /// The data of the next event that has any; `None` at the stream's end.
     pub(crate) async fn next(&mut self) -> Option<String> {
+        loop {
+            let event = self.event().await?;
+            if !event.data.is_empty() {
+                return Some(data(&event));
+            }
+        }
+    }
+
+    /// The next event as it is.
+    pub(crate) async fn event(&mut self) -> Option<Event> {
         if self.events.is_none() {
             self.streams().await;
         }
         let events = self.events.as_mut().expect("it is a stream");
         let event = events.next_event().await.expect("the stream is whole")?;
         assert_eq!(event.event_type(), "message");
-        Some(String::from_utf8(event.data.to_vec()).expect("is UTF-8"))
+        Some(event)
     }
 }
 
@@ -295,9 +305,19 @@ impl Got {
     }
 }
 
-/// The next frame of a body that was asked for by hand.
+pub(crate) fn data(event: &Event) -> String {
+    String::from_utf8(event.data.to_vec()).expect("is UTF-8")
+}
+
+/// The next frame of a body that was asked for by hand, but for that which a
+/// stream begins with.
 pub(crate) async fn frame(body: &mut Body) -> Option<String> {
-    let frame = body.frame().await?.expect("cannot fail");
-    let data = frame.into_data().expect("there are no trailers");
-    Some(String::from_utf8(data.to_vec()).expect("is UTF-8"))
+    loop {
+        let frame = body.frame().await?.expect("cannot fail");
+        let data = frame.into_data().expect("there are no trailers");
+        let text = String::from_utf8(data.to_vec()).expect("is UTF-8");
+        if !text.ends_with("data: \n\n") {
+            return Some(text);
+        }
+    }
 }

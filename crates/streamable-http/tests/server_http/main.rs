@@ -7,4 +7,5 @@ mod disconnects;
 mod listening;
 mod posts;
 mod replies;
+mod resuming;
 mod sessions;

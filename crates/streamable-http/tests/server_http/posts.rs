@@ -98,8 +98,8 @@ async fn foreign_hosts_and_origins_are_a_403_before_anything_else() {
 }
 
 #[tokio::test]
-async fn the_order_of_checks_is_accept_type_body_session() {
-    let stage = Stage::new().await;
+async fn the_order_of_checks_is_accept_type_body_session_version() {
+    let mut stage = Stage::new().await;
     let bad = || post("{").of("no-such-session").with("mcp-protocol-version", "1");
     let refused = bad().accepting("text/html").without(header::CONTENT_TYPE);
     assert_eq!(stage.ask(refused).await.status, StatusCode::NOT_ACCEPTABLE);
@@ -107,6 +107,9 @@ async fn the_order_of_checks_is_accept_type_body_session() {
     assert_eq!(stage.ask(refused).await.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
     assert_eq!(stage.ask(bad()).await.error().0, -32700);
     let got = stage.ask(call(1).of("no-such-session").with("mcp-protocol-version", "1")).await;
+    assert_eq!(got.status, StatusCode::NOT_FOUND);
+    let (id, _) = stage.open_as("2025-06-18").await;
+    let got = stage.ask(call(1).of(&id).with("mcp-protocol-version", "1")).await;
     assert_eq!(got.status, StatusCode::BAD_REQUEST);
     assert!(got.text().contains("MCP-Protocol-Version"));
 }

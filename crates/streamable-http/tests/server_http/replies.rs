@@ -55,7 +55,8 @@ async fn a_message_of_several_lines_is_one_data_line() {
     let got = stage.ask(post(request(2, "echo")).of(&id).accepting("text/event-stream")).await;
     assert_eq!(
         got.text(),
-        "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"of\":2}}\n\n"
+        "id: a2-0\nretry: 1000\ndata: \n\n\
+         event: message\nid: a2-1\ndata: {\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"of\":2}}\n\n"
     );
 }
 
@@ -239,7 +240,8 @@ async fn a_call_that_is_silent_for_long_becomes_a_stream_with_comments() {
     assert_eq!(began.elapsed().as_secs(), 70);
     assert!(!body.is_end_stream());
     call.answer("{}");
-    assert!(frame(&mut body).await.expect("is answered").starts_with("event: message\ndata: {"));
+    let answer = frame(&mut body).await.expect("is answered");
+    assert!(answer.starts_with("event: message\nid: a1-2\ndata: {"), "{answer}");
     assert!(body.is_end_stream(), "the end goes out with the answer");
     assert_eq!(frame(&mut body).await, None);
 }

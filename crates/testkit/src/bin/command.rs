@@ -23,6 +23,9 @@ pub(crate) struct Serving {
     /// Keep no sessions over streamable HTTP.
     #[arg(long)]
     no_sessions: bool,
+    /// Leave Nagle's algorithm on, so that small packets may be held back.
+    #[arg(long)]
+    nagle: bool,
     /// Answer lists in pages of so many items.
     #[arg(long, value_name = "ITEMS")]
     page_size: Option<NonZeroUsize>,
@@ -65,6 +68,7 @@ impl Serving {
                 AnswersFlag::EventStream => Answers::EventStream,
             },
             sessions: if self.no_sessions { Sessions::None } else { Sessions::Kept },
+            nagle: self.nagle,
         }
     }
 }

@@ -1,0 +1,127 @@
+//! A TCP connection whose end acknowledges at once.
+//!
+//! A sender with Nagle's algorithm on holds a small packet back until the one
+//! before is acknowledged, and a receiver that expects to answer soon
+//! acknowledges 40 ms late. Each is right alone; together they make an event
+//! stream, whose head and events are small packets, 40 ms late. The sender is
+//! somebody else's, so this end does without its half.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::{
+    client::legacy::connect::{Connected, Connection, HttpConnector},
+    rt::TokioIo,
+};
+use tokio::net::TcpStream;
+use tower_service::Service;
+
+/// Connects as [`HttpConnector`] does.
+#[derive(Debug, Clone)]
+pub(crate) struct PromptConnector {
+    pub(crate) tcp: HttpConnector,
+    pub(crate) is_prompt: bool,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub(crate) struct Prompt {
+    stream: TokioIo<TcpStream>,
+    is_prompt: bool,
+    /// Whether something has been read since it was last acknowledged.
+    is_owing: bool,
+}
+
+// === impl PromptConnector ===
+
+impl Service<Uri> for PromptConnector {
+    type Response = Prompt;
+    type Error = <HttpConnector as Service<Uri>>::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Prompt, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.tcp.poll_ready(cx)
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connecting = self.tcp.call(to);
+        let is_prompt = self.is_prompt;
+        Box::pin(async move {
+            let stream = connecting.await?;
+            Ok(Prompt { stream, is_prompt, is_owing: false })
+        })
+    }
+}
+
+// === impl Prompt ===
+
+impl Prompt {
+    /// Acknowledges what has been read. The system takes the option back by
+    /// itself, so it is set anew each time.
+    fn acknowledge(&mut self) {
+        if self.is_prompt && std::mem::take(&mut self.is_owing) {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            // Where it cannot be had, the connection is only slower.
+            let _ = self.stream.inner().set_quickack(true);
+        }
+    }
+}
+
+impl Read for Prompt {
+    /// Once there is nothing more to read, and not after each read: a large
+    /// body is acknowledged on the way.
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        match &read {
+            Poll::Ready(_) => this.is_owing = true,
+            Poll::Pending => this.acknowledge(),
+        }
+        read
+    }
+}
+
+impl Write for Prompt {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+}
+
+impl Connection for Prompt {
+    fn connected(&self) -> Connected {
+        self.stream.connected()
+    }
+}
