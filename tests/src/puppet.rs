@@ -10,7 +10,7 @@ use http::HeaderMap;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use wharf_gateway::Transport;
 use wharf_proto::{
-    ErrorObject, Json, Message, Notification, Request, RequestId, Response,
+    ErrorObject, Json, Message, Notification, Request, RequestId, Response, method,
     server::{Backend, Caller, Opening, Refusal},
     transport::{Exchange, Feed},
 };
@@ -202,6 +202,25 @@ impl Strings {
             }
         })
         .await
+    }
+
+    /// The next notification, whatever it is but for `initialized`.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn heard_next(&mut self) -> Notification {
+        loop {
+            let heard = soon("a notification is heard", self.heard.recv()).await;
+            let heard = heard.expect("the puppet lives");
+            if heard.method() != method::INITIALIZED {
+                return heard;
+            }
+        }
     }
 
     /// The next answer to what the puppet has asked.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet};
 use wharf_http::EventReader;
-use wharf_proto::header::SESSION_ID;
+use wharf_proto::{header::SESSION_ID, sse::Event};
 
 use crate::soon;
 
@@ -192,6 +192,23 @@ impl Reply {
     /// An event stream loses nothing.
     pub async fn next(&mut self) -> Option<Bytes> {
         soon("a message comes", self.poll_next()).await
+    }
+
+    /// The next event of a stream as it is, also one without data. `None` at
+    /// the end, also where the connection breaks.
+    ///
+    /// # Panics
+    ///
+    /// Where it is no event stream, or nothing comes for too long.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost.
+    pub async fn event(&mut self) -> Option<Event> {
+        let Content::Events(events) = &mut self.body else {
+            panic!("{} is no stream", self.status)
+        };
+        soon("an event comes", events.next_event()).await.ok()?
     }
 
     async fn poll_next(&mut self) -> Option<Bytes> {

@@ -52,6 +52,20 @@ fn json_errors(text: &str) -> String {
     read("mcp.json", text, mcp_json::read).1.unwrap_err()
 }
 
+#[test]
+fn whatever_has_been_found_in_a_file_is_read_or_refused() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/config");
+    let mut count = 0;
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        let bytes = std::fs::read(seed.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = read("seed", &text, schema::read);
+        let _ = read("seed", &text, mcp_json::read);
+        count += 1;
+    }
+    assert!(count > 2);
+}
+
 fn shown(settings: &impl std::fmt::Debug) -> String {
     format!("{settings:?}")
 }

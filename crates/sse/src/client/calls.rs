@@ -13,6 +13,11 @@ use wharf_proto::{
     transport::{CallError, EndReason, Fault},
 };
 
+/// How much of its progress may wait for a call that is not polled. What is
+/// beyond that is dropped: a later word says more, and the stream is not to
+/// wait, for it is that of all calls.
+const PROGRESS: usize = 256;
+
 /// The calls under way on one link, and the link's end. Shared by the link,
 /// its exchanges and its feed; locked for single look-ups only.
 #[derive(Default)]
@@ -26,7 +31,7 @@ pub(super) struct Calls {
 pub(super) struct Seat {
     calls: Arc<Calls>,
     id: RequestId,
-    inbox: mpsc::UnboundedReceiver<Delivery>,
+    inbox: mpsc::Receiver<Delivery>,
 }
 
 /// What the stream has for a call.
@@ -39,7 +44,9 @@ struct Table {
 }
 
 struct Waiting {
-    inbox: mpsc::UnboundedSender<Delivery>,
+    inbox: mpsc::Sender<Delivery>,
+    /// Room for the end of the call, whatever else is in its inbox.
+    end: mpsc::OwnedPermit<Delivery>,
     token: Option<ProgressToken>,
 }
 
@@ -60,12 +67,15 @@ impl Calls {
         if let Some(reason) = self.end.get() {
             return Err(CallError::not_sent(Fault::Ended(reason.clone())));
         }
-        let (sender, inbox) = mpsc::unbounded_channel();
+        let (sender, inbox) = mpsc::channel(PROGRESS + 1);
+        let end = sender.clone().try_reserve_owned().expect("nobody has sent anything yet");
         match table.waiting.entry(id.clone()) {
             Entry::Occupied(_) => {
                 return Err(CallError::not_sent(Fault::Broken { source: IdInUse.into() }));
             }
-            Entry::Vacant(entry) => entry.insert(Waiting { inbox: sender, token: token.clone() }),
+            Entry::Vacant(entry) => {
+                entry.insert(Waiting { inbox: sender, end, token: token.clone() })
+            }
         };
         if let Some(token) = token {
             table.by_token.insert(token, id.clone());
@@ -89,7 +99,9 @@ impl Calls {
                 let table = self.table();
                 let call = table.by_token.get(&token).and_then(|id| table.waiting.get(id));
                 if let Some(call) = call {
-                    let _ = call.inbox.send(Ok(notification.into()));
+                    if call.inbox.try_send(Ok(notification.into())).is_err() {
+                        tracing::debug!(?token, "dropped progress that its call does not take");
+                    }
                 } else {
                     // Of a call that is over. Nobody else may hear of it.
                     tracing::debug!(?token, "dropped the progress of a call that is not under way");
@@ -102,8 +114,12 @@ impl Calls {
 
     /// Fails the call of that id, if it is under way.
     pub(super) fn fail(&self, id: &RequestId, error: CallError) -> bool {
-        let call = self.table().remove(id);
-        call.is_some_and(|call| call.inbox.send(Err(error)).is_ok())
+        let Some(call) = self.table().remove(id) else {
+            return false;
+        };
+        let is_waited_for = !call.inbox.is_closed();
+        call.end.send(Err(error));
+        is_waited_for
     }
 
     /// Ends the link: no call begins any more, and those under way fail.
@@ -136,7 +152,7 @@ impl Calls {
             tracing::debug!(%id, "dropped the answer to a call that is not under way");
             return;
         };
-        let _ = call.inbox.send(Ok(response.into()));
+        call.end.send(Ok(response.into()));
     }
 
     fn leave(&self, id: &RequestId) {
@@ -227,6 +243,21 @@ mod tests {
         assert!(matches!(taken(&mut first), Some(Ok(Message::Notification(_)))));
         drop(first);
         assert!(calls.route(message(progress)).is_none());
+    }
+
+    #[test]
+    fn progress_that_is_not_taken_is_dropped_and_the_answer_is_not() {
+        let calls = Arc::new(Calls::default());
+        let mut seat = calls.seat(&request(1, 7)).expect("seated");
+        let progress = r#"{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":7,"progress":1}}"#;
+        for _ in 0..2 * PROGRESS {
+            calls.route(message(progress));
+        }
+        calls.route(message(r#"{"jsonrpc":"2.0","id":1,"result":{}}"#));
+        for _ in 0..PROGRESS {
+            assert!(matches!(taken(&mut seat), Some(Ok(Message::Notification(_)))));
+        }
+        assert!(matches!(taken(&mut seat), Some(Ok(Message::Response(_)))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -13,16 +13,26 @@ use wharf_proto::Message;
 /// for room beyond that, and nobody else's.
 const OUTBOX: usize = 256;
 
+/// And how many bytes of them. One message alone may be more.
+const OUTBOX_BYTES: u32 = 1024 * 1024;
+
 /// A session, from the opening of its stream to its end. Held by the
 /// registry, its keeper and whoever is delivering a message to it; the stream
 /// itself holds the other end of the outbox.
 pub(super) struct Session<S> {
-    outbox: mpsc::Sender<Message>,
+    outbox: mpsc::Sender<Queued>,
+    room: Arc<Semaphore>,
     stage: Mutex<Stage<S>>,
     calls: TaskTracker,
     /// The calls among them that the client waits for.
     answers: TaskTracker,
     ended: CancellationToken,
+}
+
+/// A message on its way to the client, and the room that it takes meanwhile.
+pub(super) struct Queued {
+    pub(super) message: Message,
+    pub(super) _room: OwnedSemaphorePermit,
 }
 
 enum Stage<S> {
@@ -37,14 +47,15 @@ enum Stage<S> {
 // === impl Session ===
 
 impl<S> Session<S> {
-    pub(super) fn new(ended: CancellationToken) -> (Self, mpsc::Receiver<Message>) {
+    pub(super) fn new(ended: CancellationToken) -> (Self, mpsc::Receiver<Queued>) {
         let (sender, outbox) = mpsc::channel(OUTBOX);
         let (calls, answers) = (TaskTracker::new(), TaskTracker::new());
         // Closed means that one can wait for it; tasks are still taken.
         calls.close();
         answers.close();
         let stage = Mutex::new(Stage::New);
-        let session = Self { outbox: sender, stage, calls, answers, ended };
+        let room = Arc::new(Semaphore::new(OUTBOX_BYTES as usize));
+        let session = Self { outbox: sender, room, stage, calls, answers, ended };
         (session, outbox)
     }
 
@@ -97,9 +108,17 @@ impl<S> Session<S> {
     /// Sends a message down the stream, when there is room; not once the
     /// session has ended.
     pub(super) async fn say(&self, message: impl Into<Message>) {
+        let message = message.into();
+        let bytes = u32::try_from(message.text().len()).unwrap_or(u32::MAX).min(OUTBOX_BYTES);
+        let said = async {
+            let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+            let room = room.expect("the semaphore is never closed");
+            // An error means that the stream has gone, and the session ends.
+            let _ = self.outbox.send(Queued { message, _room: room }).await;
+        };
         tokio::select! {
             biased;
-            _ = self.outbox.send(message.into()) => {}
+            () = said => {}
             () = self.ended.cancelled() => {}
         }
     }
@@ -149,5 +168,31 @@ impl<S> Session<S> {
 
     fn stage(&self) -> MutexGuard<'_, Stage<S>> {
         self.stage.lock().expect("no one panics while holding it")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use wharf_proto::{Json, Notification};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_slow_client_is_bounded_in_bytes() {
+        let (session, mut outbox) = Session::<()>::new(CancellationToken::new());
+        let half = Json::string(&"x".repeat(OUTBOX_BYTES as usize / 2));
+        let large = Json::string(&"x".repeat(2 * OUTBOX_BYTES as usize));
+        session.say(Notification::new("one", Some(&half))).await;
+        let mut second = Box::pin(session.say(Notification::new("two", Some(&half))));
+        assert!(poll!(&mut second).is_pending(), "there is more than half already");
+        drop(outbox.recv().await);
+        second.await;
+        // What is larger than all the room waits until it is alone.
+        let mut third = Box::pin(session.say(Notification::new("three", Some(&large))));
+        assert!(poll!(&mut third).is_pending());
+        drop(outbox.recv().await);
+        third.await;
+        assert!(outbox.recv().await.is_some());
     }
 }

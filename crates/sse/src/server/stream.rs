@@ -14,10 +14,9 @@ use tokio::{
     time::{Instant, Interval, MissedTickBehavior, interval_at},
 };
 use tokio_util::sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned};
-use wharf_proto::{
-    Message,
-    sse::{self, Event, Line},
-};
+use wharf_proto::sse::{self, Event, Line};
+
+use super::session::Queued;
 
 /// How many bytes of messages that wait are put into one frame. One message
 /// alone may be more.
@@ -28,7 +27,7 @@ const FRAME: usize = 16 * 1024;
 pub(super) struct EventBody {
     /// The `endpoint` event, until it is sent.
     first: Option<Bytes>,
-    outbox: mpsc::Receiver<Message>,
+    outbox: mpsc::Receiver<Queued>,
     keep_alive: Option<Interval>,
     ended: Pin<Box<WaitForCancellationFutureOwned>>,
     is_ending: bool,
@@ -40,7 +39,7 @@ pub(super) struct EventBody {
 impl EventBody {
     pub(super) fn new(
         endpoint: &str,
-        outbox: mpsc::Receiver<Message>,
+        outbox: mpsc::Receiver<Queued>,
         ended: CancellationToken,
         keep_alive: Duration,
     ) -> Self {
@@ -71,7 +70,9 @@ impl EventBody {
         let mut frame = BytesMut::new();
         while frame.len() < FRAME {
             match self.outbox.poll_recv(cx) {
-                Poll::Ready(Some(message)) => sse::message(None, message.text(), &mut frame),
+                Poll::Ready(Some(queued)) => {
+                    sse::message(None, queued.message.text(), &mut frame);
+                }
                 Poll::Ready(None) if frame.is_empty() => return Poll::Ready(None),
                 Poll::Pending if frame.is_empty() => return Poll::Pending,
                 Poll::Ready(None) | Poll::Pending => break,

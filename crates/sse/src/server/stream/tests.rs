@@ -1,11 +1,12 @@
 //! Tests of the event stream on a paused clock.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, sync::Arc};
 
 use http_body::Body as _;
 use proptest::prelude::*;
+use tokio::sync::Semaphore;
 use wharf_proto::{
-    Json, Notification,
+    Json, Message, Notification,
     sse::{Decoder, Event},
 };
 
@@ -15,7 +16,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 struct Bench {
     body: EventBody,
-    outbox: mpsc::Sender<Message>,
+    outbox: mpsc::Sender<Queued>,
     ended: CancellationToken,
 }
 
@@ -29,8 +30,13 @@ fn bench(keep_alive: Duration) -> Bench {
     }
 }
 
-fn message(text: String) -> Message {
-    Message::parse(text).expect("a message")
+fn message(text: String) -> Queued {
+    queued(Message::parse(text).expect("a message"))
+}
+
+fn queued(message: impl Into<Message>) -> Queued {
+    let room = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("is free");
+    Queued { message: message.into(), _room: room }
 }
 
 async fn frame(body: &mut EventBody) -> Option<Bytes> {
@@ -71,7 +77,7 @@ async fn what_waits_goes_out_before_the_end() {
     let mut bench = bench(KEEP_ALIVE);
     frame(&mut bench.body).await.expect("the endpoint");
     let last = Notification::new("last", None);
-    bench.outbox.send(last.into()).await.expect("open");
+    bench.outbox.send(queued(last)).await.expect("open");
     bench.ended.cancel();
     let sent = events(frame(&mut bench.body).await.expect("the message"));
     assert_eq!(sent.len(), 1);
