@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::kit::{Kit, SuiteRelease};
@@ -61,35 +61,56 @@ pub(super) fn run(
     filter: &str,
     progress: &mut Progress,
 ) -> Result<Vec<Outcome>> {
+    let mut names = names(kit, release, revision)?;
+    names.retain(|name| name.contains(filter));
     let results = kit.file("results");
-    let mut outcomes = Vec::new();
-    for name in names(kit, release, revision)?.into_iter().filter(|name| name.contains(filter)) {
+    // What an earlier run left would be read as this one's.
+    let _ = fs::remove_dir_all(&results);
+    let which = match filter {
+        // Most of the time goes by until the suite has started.
+        "" => vec![["--suite", "all"]],
+        _ => names.iter().map(|name| ["--scenario", name]).collect(),
+    };
+    for which in which {
+        let mut suite = kit.suite(release);
+        suite.args(["server", "--url", url, "--spec-version", revision]).args(which);
+        let mut lines = Lines::of(suite.arg("--output-dir").arg(&results).stderr(Stdio::null()))?;
+        while let Some(line) = lines.next()? {
+            if line.starts_with("Results saved") {
+                progress.step();
+            }
+        }
+    }
+    let outcome = |name: String| {
         let verdict = if way == Way::Together && BY_NAME.iter().any(|one| name.starts_with(one)) {
             Verdict::Absent("it calls by a name that has no prefix".to_owned())
         } else {
-            // What an earlier run left would be read as this one's.
-            let _ = fs::remove_dir_all(&results);
-            let mut suite = kit.suite(release);
-            suite.args(["server", "--url", url, "--scenario", &name, "--spec-version", revision]);
-            let mut lines =
-                Lines::of(suite.arg("--output-dir").arg(&results).stderr(Stdio::null()))?;
-            while lines.next()?.is_some() {}
-            judge(&results).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")))
+            judge(&results, &name).unwrap_or_else(|error| Verdict::Failed(format!("{error:#}")))
         };
-        outcomes.push(Outcome { name, verdict });
-        progress.step();
-    }
-    Ok(outcomes)
+        Outcome { name, verdict }
+    };
+    Ok(names.into_iter().map(outcome).collect())
 }
 
-/// Reads the checks of the one scenario that was run.
-fn judge(results: &Path) -> Result<Verdict> {
+/// Reads the checks of a scenario that was run.
+fn judge(results: &Path, name: &str) -> Result<Verdict> {
     let none = "the suite has left no result";
-    let mut folders = fs::read_dir(results).context(none)?;
-    let folder = folders.next().context(none)??;
-    let text = fs::read_to_string(folder.path().join("checks.json")).context(none)?;
-    let checks: Value = serde_json::from_str(&text).context("the suite's result is no JSON")?;
-    Ok(verdict(checks.as_array().map_or(&[], Vec::as_slice)))
+    for folder in fs::read_dir(results).context(none)? {
+        let folder = folder?.path();
+        if is_of(&folder, name) {
+            let text = fs::read_to_string(folder.join("checks.json")).context(none)?;
+            let checks: Value = serde_json::from_str(&text).context("the result is no JSON")?;
+            return Ok(verdict(checks.as_array().map_or(&[], Vec::as_slice)));
+        }
+    }
+    bail!(none)
+}
+
+/// Whether a folder is that of a scenario: `server-ping-2026-11-24T18-58-57-519Z` is of `ping`.
+fn is_of(folder: &Path, name: &str) -> bool {
+    let folder = folder.file_name().unwrap_or_default().to_string_lossy();
+    let time = folder.strip_prefix("server-").and_then(|folder| folder.strip_prefix(name));
+    time.is_some_and(|time| time.len() == "-2026-11-24T18-58-57-519Z".len())
 }
 
 /// The worst of a scenario's checks. Where none of them judges anything, that is not to pass.
@@ -151,9 +172,22 @@ Client scenarios (test against a client):
     }
 
     #[test]
+    fn a_scenario_has_the_result_of_its_own_folder() {
+        let results = tempfile::tempdir().unwrap();
+        for (name, status) in [("ping-pong", "FAILURE"), ("ping", "SUCCESS")] {
+            let folder = results.path().join(format!("server-{name}-2026-11-24T18-58-57-519Z"));
+            fs::create_dir(&folder).unwrap();
+            let checks = json!([{"status": status, "description": name}]);
+            fs::write(folder.join("checks.json"), checks.to_string()).unwrap();
+        }
+        assert_eq!(judge(results.path(), "ping").unwrap(), Verdict::Passed);
+        assert!(matches!(judge(results.path(), "ping-pong").unwrap(), Verdict::Failed(_)));
+    }
+
+    #[test]
     fn a_scenario_without_a_result_has_not_passed() {
         let empty = tempfile::tempdir().unwrap();
-        assert!(judge(empty.path()).is_err());
-        assert!(judge(&empty.path().join("nowhere")).is_err());
+        assert!(judge(empty.path(), "ping").is_err());
+        assert!(judge(&empty.path().join("nowhere"), "ping").is_err());
     }
 }
