@@ -10,11 +10,11 @@ use http::HeaderMap;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use wharf_gateway::Transport;
 use wharf_proto::{
-    ErrorObject, Json, Message, Notification, Request, RequestId, Response, method,
+    ErrorObject, Json, Message, Notification, Request, RequestId, Response, Revision, method,
     server::{Backend, Caller, Opening, Refusal},
     transport::{Exchange, Feed},
 };
-use wharf_testkit::{Upstream, UpstreamSettings};
+use wharf_testkit::{Strict, Upstream, UpstreamSettings};
 
 use crate::{soon, upstream};
 
@@ -85,6 +85,25 @@ impl Puppet {
         (puppet, strings, settings)
     }
 
+    /// Starts a puppet with these capabilities that speaks one revision and
+    /// takes nothing that it does not have.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no port.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future starts nothing.
+    pub async fn strict(
+        revision: Revision,
+        capabilities: &'static str,
+        settings: UpstreamSettings,
+    ) -> (Upstream<Strict<Self>>, Strings) {
+        let (puppet, strings) = Self::new(capabilities);
+        (Upstream::start(Strict::new(puppet, revision), settings).await.unwrap(), strings)
+    }
+
     /// Starts a puppet with these capabilities.
     ///
     /// # Panics
@@ -98,13 +117,18 @@ impl Puppet {
         capabilities: &'static str,
         settings: UpstreamSettings,
     ) -> (Upstream<Self>, Strings) {
+        let (puppet, strings) = Self::new(capabilities);
+        (Upstream::start(puppet, settings).await.unwrap(), strings)
+    }
+
+    fn new(capabilities: &'static str) -> (Self, Strings) {
         let (sessions, seen) = mpsc::unbounded_channel();
         let (calls, called) = mpsc::unbounded_channel();
         let (heard, hears) = mpsc::unbounded_channel();
         let (answers, answered) = mpsc::unbounded_channel();
         let puppet = Self { capabilities, sessions, calls, heard, answers };
         let strings = Strings { sessions: seen, calls: called, heard: hears, answers: answered };
-        (Upstream::start(puppet, settings).await.unwrap(), strings)
+        (puppet, strings)
     }
 }
 
@@ -178,6 +202,44 @@ impl Strings {
         soon("a call comes", self.calls.recv()).await.expect("the puppet lives")
     }
 
+    /// The next call, which must be of that method, answered with that result
+    /// (a JSON text).
+    ///
+    /// # Panics
+    ///
+    /// Where none comes, or one of another method.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn serve(&mut self, method: &str, result: &str) -> Request {
+        let cue = self.call().await;
+        assert_eq!(cue.request.method(), method);
+        let request = cue.request.clone();
+        cue.answer(result);
+        request
+    }
+
+    /// The next session that declares those capabilities (a JSON text), and
+    /// so is not Wharf's own.
+    ///
+    /// # Panics
+    ///
+    /// Where none is opened.
+    ///
+    /// # Cancel safety
+    ///
+    /// Sessions that declare others are lost.
+    pub async fn session_declaring(&mut self, capabilities: &str) -> Arc<PuppetSession> {
+        loop {
+            let session = self.session().await;
+            let declared = session.hello().param("capabilities");
+            if declared.as_ref().map(Json::as_str) == Some(capabilities) {
+                return session;
+            }
+        }
+    }
+
     /// Whether there is a call that was not asked for yet.
     pub fn has_call(&mut self) -> bool {
         !self.calls.is_empty()
@@ -221,6 +283,12 @@ impl Strings {
                 return heard;
             }
         }
+    }
+
+    /// Whether a notification of that method was heard that nobody has asked
+    /// for. Those that were heard before it are lost.
+    pub fn has_heard(&mut self, method: &str) -> bool {
+        std::iter::from_fn(|| self.heard.try_recv().ok()).any(|heard| heard.method() == method)
     }
 
     /// The next answer to what the puppet has asked.

@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::{net::TcpStream, task::JoinSet};
 use wharf_http::EventReader;
-use wharf_proto::{header::SESSION_ID, sse::Event};
+use wharf_proto::{Revision, header::SESSION_ID, sse::Event};
 
 use crate::soon;
 
@@ -22,6 +22,7 @@ const LIMIT: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub struct Wire {
     url: String,
+    revision: Revision,
     session: Option<HeaderValue>,
     greeting: Value,
 }
@@ -92,9 +93,23 @@ impl Wire {
     ///
     /// Dropping the future may leave a session.
     pub async fn connect(url: &str, capabilities: &str) -> Self {
-        let mut wire = Self { url: url.to_owned(), session: None, greeting: Value::Null };
+        Self::connect_by(Revision::V2025_06_18, url, capabilities).await
+    }
+
+    /// The same by another revision than 2025-06-18.
+    ///
+    /// # Panics
+    ///
+    /// As [`Wire::connect`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Wire::connect`].
+    pub async fn connect_by(revision: Revision, url: &str, capabilities: &str) -> Self {
+        let (session, greeting) = (None, Value::Null);
+        let mut wire = Self { url: url.to_owned(), revision, session, greeting };
         let hello = format!(
-            r#"{{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{{"protocolVersion":"2025-06-18","capabilities":{capabilities},"clientInfo":{{"name":"wire","version":"1"}}}}}}"#
+            r#"{{"jsonrpc":"2.0","id":"hello","method":"initialize","params":{{"protocolVersion":"{revision}","capabilities":{capabilities},"clientInfo":{{"name":"wire","version":"1"}}}}}}"#
         );
         let mut reply = wire.post(hello).await;
         assert_eq!(reply.status, StatusCode::OK);
@@ -132,6 +147,42 @@ impl Wire {
         self.send("POST", &[json, ("accept", "application/json, text/event-stream")], body).await
     }
 
+    /// Posts a request and waits for its answer; what is said before it is
+    /// passed over.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Wire::post`].
+    pub async fn ask(&self, method: &str, params: &str) -> Value {
+        let body =
+            format!(r#"{{"jsonrpc":"2.0","id":"asked","method":"{method}","params":{params}}}"#);
+        let mut reply = self.post(body).await;
+        loop {
+            let message = reply.value().await;
+            if message["id"] == "asked" && message.get("method").is_none() {
+                return message;
+            }
+        }
+    }
+
+    /// Posts a notification.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Wire::post`].
+    pub async fn tell(&self, method: &str, params: &str) {
+        let body = format!(r#"{{"jsonrpc":"2.0","method":"{method}","params":{params}}}"#);
+        assert_eq!(self.post(body).await.status, StatusCode::ACCEPTED);
+    }
+
     /// Opens the listening stream.
     ///
     /// # Cancel safety
@@ -154,7 +205,7 @@ impl Wire {
         let mut headers = headers.to_vec();
         if let Some(session) = &self.session {
             headers.push(("mcp-session-id", session.to_str().unwrap()));
-            headers.push(("mcp-protocol-version", "2025-06-18"));
+            headers.push(("mcp-protocol-version", self.revision.as_str()));
         }
         request(method, &self.url, &headers, body).await
     }

@@ -58,7 +58,7 @@ async fn pages(client: &TestClient, method: &str, member: &str, key: &str) -> Ve
 }
 
 #[tokio::test]
-async fn no_two_tools_get_the_same_name_and_each_name_leads_home() {
+async fn a02_no_two_tools_get_the_same_name_and_each_name_leads_home() {
     let ids = ["a", "a_b", "a-b"];
     let names = ["c", "b__c", "_c", "__c", "b_c", "c__", "a__c", "\u{e9} \"q\\uote\"", "a.b/c"];
     let boxes = [box_of("a", &names), box_of("a_b", &names), box_of("a-b", &names)];
@@ -75,7 +75,11 @@ async fn no_two_tools_get_the_same_name_and_each_name_leads_home() {
     for (shown, (id, own)) in
         listed.iter().zip(ids.iter().flat_map(|id| names.map(|own| (id, own))))
     {
-        assert_eq!(*shown, format!("{id}__{own}"));
+        let is_fit = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
+        if own.chars().all(is_fit) {
+            assert_eq!(*shown, format!("{id}__{own}"));
+        }
+        assert!(shown.chars().all(is_fit) && shown.len() <= 128, "{shown}");
         let answer = client.call_tool(shown, &json!({})).await.unwrap();
         assert_eq!(answer.text(), format!("{id}: {own}"));
     }
@@ -95,7 +99,7 @@ async fn another_separator_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn pages_over_several_upstreams_hold_each_item_once() {
+async fn a04_pages_over_several_upstreams_hold_each_item_once() {
     let many = serving(box_of("many", &["0", "1", "2", "3", "4", "5", "6"])).await;
     // It gives its own list in pages, too.
     let paged = box_of("paged", &["0", "1", "2", "3", "4"]);
@@ -117,7 +121,7 @@ async fn pages_over_several_upstreams_hold_each_item_once() {
 }
 
 #[tokio::test]
-async fn a_cursor_that_was_not_given_out_for_the_list_is_refused() {
+async fn a05_a_cursor_that_was_not_given_out_for_the_list_is_refused() {
     let time = serving(FastTime::new()).await;
     let wharf =
         Wharf::start([upstream("time", &time.url())], |settings| settings.page_size = 1).await;
@@ -149,7 +153,7 @@ async fn a_cursor_that_was_not_given_out_for_the_list_is_refused() {
 }
 
 #[tokio::test]
-async fn a_dead_upstream_fails_neither_a_list_nor_the_handshake() {
+async fn a22_a_dead_upstream_fails_neither_a_list_nor_the_handshake() {
     let fast = serving(FastTest::new()).await;
     let html = Oddity::saying("200 OK", "text/html", "<h1>It works!</h1>").await;
     let upstreams =
@@ -189,7 +193,7 @@ async fn an_upstream_that_never_answers_a_list_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
-async fn what_is_unknown_is_refused_with_the_right_code() {
+async fn a20_what_is_unknown_is_refused_with_the_right_code() {
     let time = serving(FastTime::new()).await;
     let wharf = Wharf::in_front_of([upstream("time", &time.url())]).await;
     for over in Over::BOTH {
@@ -264,7 +268,7 @@ async fn a_resource_is_read_where_it_is_listed_else_where_a_template_gives_most_
 }
 
 #[tokio::test]
-async fn the_completion_of_a_prompt_goes_to_the_prompts_upstream() {
+async fn a21_the_completion_of_a_prompt_goes_to_the_prompts_upstream() {
     let speaking = |owner: &'static str| {
         Toolbox::named(owner, "1", ())
             .prompt(Prompt::new("greet", "").requires("name", ""), |(), _: &Value| Ok("Hi".into()))
@@ -287,7 +291,7 @@ async fn the_completion_of_a_prompt_goes_to_the_prompts_upstream() {
 }
 
 #[tokio::test]
-async fn what_a_tool_says_of_itself_survives_but_for_its_name() {
+async fn a24_what_a_tool_says_of_itself_survives_but_for_its_name() {
     let (one, mut strings) = Puppet::start(wharf_testkit::UpstreamSettings::default()).await;
     let wharf = Wharf::in_front_of([upstream("p", &one.url())]).await;
     let client = Over::Http.everything(&wharf).await;

@@ -36,7 +36,7 @@ fn notification(method: &str, params: Option<&str>) -> Notification {
 }
 
 #[tokio::test]
-async fn what_an_upstream_asks_in_a_call_reaches_that_client_on_that_calls_stream() {
+async fn x11_what_an_upstream_asks_in_a_call_reaches_that_client_on_that_calls_stream() {
     for path in ["/mcp", "/servers/p/mcp"] {
         let (_puppet, mut strings, settings) = Puppet::reached_by(Spoken::StreamableHttp).await;
         let wharf = Wharf::in_front_of([settings]).await;
@@ -73,7 +73,7 @@ async fn what_an_upstream_asks_in_a_call_reaches_that_client_on_that_calls_strea
 }
 
 #[tokio::test]
-async fn a_clients_refusal_reaches_the_upstream_as_it_is() {
+async fn x15_a_clients_refusal_reaches_the_upstream_as_it_is() {
     let (_puppet, mut strings, settings) = Puppet::reached_by(Spoken::StreamableHttp).await;
     let wharf = Wharf::in_front_of([settings]).await;
     let wire = Wire::connect(&wharf.url("/servers/p/mcp"), ALL).await;
@@ -87,7 +87,7 @@ async fn a_clients_refusal_reaches_the_upstream_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_the_client_has_not_declared_is_refused_in_its_name() {
+async fn x13_what_the_client_has_not_declared_is_refused_in_its_name() {
     for spoken in BOTH {
         for path in ["/mcp", "/servers/p/mcp"] {
             let (_puppet, mut strings, settings) = Puppet::reached_by(spoken).await;
@@ -116,7 +116,7 @@ async fn what_the_client_has_not_declared_is_refused_in_its_name() {
 }
 
 #[tokio::test]
-async fn a_ping_of_the_upstreams_is_answered_without_the_client() {
+async fn x10_a_ping_of_the_upstreams_is_answered_without_the_client() {
     for spoken in BOTH {
         let (_puppet, mut strings, settings) = Puppet::reached_by(spoken).await;
         let wharf = Wharf::in_front_of([settings]).await;
@@ -167,7 +167,7 @@ async fn an_answer_to_what_nobody_asked_reaches_no_upstream() {
 }
 
 #[tokio::test]
-async fn a_question_that_the_upstream_takes_back_is_taken_back_under_the_clients_id() {
+async fn x16_a_question_that_the_upstream_takes_back_is_taken_back_under_the_clients_id() {
     let (_puppet, mut strings, settings) = Puppet::reached_by(Spoken::StreamableHttp).await;
     let wharf = Wharf::in_front_of([settings]).await;
     let wire = Wire::connect(&wharf.url("/mcp"), ALL).await;
@@ -330,7 +330,7 @@ async fn an_unasked_question_that_nobody_hears_is_refused() {
 }
 
 #[tokio::test]
-async fn what_a_shared_session_asks_unasked_is_nobodys_to_answer() {
+async fn x14_what_a_shared_session_asks_unasked_is_nobodys_to_answer() {
     let (_puppet, mut strings, mut settings) = Puppet::reached_by(Spoken::StreamableHttp).await;
     settings.scope = ScopeSetting::Shared;
     let wharf = Wharf::in_front_of([settings]).await;
@@ -341,7 +341,7 @@ async fn what_a_shared_session_asks_unasked_is_nobodys_to_answer() {
     assert_eq!(session.hello().param("capabilities").unwrap().as_str(), "{}");
     let mut streams = [wires[0].listen().await, wires[1].listen().await];
     for stream in &mut streams {
-        let hello = notification("x/hello", None);
+        let hello = notification(method::TOOLS_LIST_CHANGED, None);
         soon("the stream is joined", async {
             loop {
                 session.say(hello.clone());
@@ -356,12 +356,12 @@ async fn what_a_shared_session_asks_unasked_is_nobodys_to_answer() {
     }
     let params = Json::parse(QUESTION).unwrap();
     session.say(Request::new(&1.into(), method::CREATE_MESSAGE, Some(&params)));
-    session.say(notification("x/end", None));
+    session.say(notification(method::PROMPTS_LIST_CHANGED, None));
     for stream in &mut streams {
         loop {
             let said = stream.value().await;
             assert_ne!(said["method"], method::CREATE_MESSAGE);
-            if said["method"] == "x/end" {
+            if said["method"] == method::PROMPTS_LIST_CHANGED {
                 break;
             }
         }

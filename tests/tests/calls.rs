@@ -45,7 +45,7 @@ async fn round_trip(wire: &Wire, strings: &mut Strings) {
 }
 
 #[tokio::test]
-async fn equal_ids_and_tokens_of_clients_that_share_a_session_never_collide() {
+async fn p06_equal_ids_and_tokens_of_clients_that_share_a_session_never_collide() {
     for spoken in BOTH {
         let (puppet, mut strings, mut settings) = Puppet::reached_by(spoken).await;
         settings.scope = ScopeSetting::Shared;
@@ -99,7 +99,7 @@ async fn equal_ids_and_tokens_of_clients_that_share_a_session_never_collide() {
 }
 
 #[tokio::test]
-async fn progress_comes_before_the_answer_on_the_calls_own_stream() {
+async fn x01_progress_comes_before_the_answer_on_the_calls_own_stream() {
     for spoken in BOTH {
         let (_puppet, mut strings, settings) = Puppet::reached_by(spoken).await;
         let wharf = Wharf::in_front_of([settings]).await;
@@ -137,7 +137,7 @@ async fn a_call_that_says_nothing_before_its_answer_is_answered_with_json() {
 }
 
 #[tokio::test]
-async fn a_cancelled_call_is_cancelled_at_the_upstream_and_not_answered() {
+async fn x04_a_cancelled_call_is_cancelled_at_the_upstream_and_not_answered() {
     for spoken in BOTH {
         let (_puppet, mut strings, settings) = Puppet::reached_by(spoken).await;
         let wharf = Wharf::in_front_of([settings]).await;
@@ -188,7 +188,7 @@ async fn a_client_over_sse_cancels_too() {
 }
 
 #[tokio::test]
-async fn cancelling_what_is_unknown_or_another_clients_does_nothing() {
+async fn x09_cancelling_what_is_unknown_or_another_clients_does_nothing() {
     let (puppet, mut strings, settings) = Puppet::reached_by(Spoken::StreamableHttp).await;
     let wharf = Wharf::in_front_of([settings]).await;
     let url = wharf.url("/servers/p/mcp");
@@ -342,7 +342,7 @@ async fn a_call_that_takes_longer_than_its_upstream_may_is_cancelled_and_told_so
 }
 
 #[tokio::test]
-async fn one_handshake_serves_all_clients_of_an_upstream_without_sessions() {
+async fn p10_one_handshake_serves_all_clients_of_an_upstream_without_sessions() {
     let settings = wharf_testkit::UpstreamSettings {
         transport: Transport::StreamableHttp,
         sessions: Sessions::None,

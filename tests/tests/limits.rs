@@ -24,7 +24,7 @@ async fn echo(client: &TestClient, message: &str) {
 }
 
 #[tokio::test]
-async fn a_caller_that_gets_no_session_in_time_is_told_so_and_its_call_has_not_run() {
+async fn p16_a_caller_that_gets_no_session_in_time_is_told_so_and_its_call_has_not_run() {
     let fast = serving(FastTest::new()).await;
     let mut settings = upstream("fast", &fast.url());
     settings.transport = Spoken::StreamableHttp;
@@ -133,7 +133,7 @@ async fn idle_clients_make_room_for_those_who_come() {
 }
 
 #[tokio::test]
-async fn a_session_that_nobody_uses_ends_with_a_goodbye_and_comes_back_when_used() {
+async fn p05_a_session_that_nobody_uses_ends_with_a_goodbye_and_comes_back_when_used() {
     let fast = serving(FastTest::new()).await;
     let mut settings = upstream("fast", &fast.url());
     settings.transport = Spoken::StreamableHttp;

@@ -47,7 +47,7 @@ async fn try_echo(client: &TestClient) -> Response {
 }
 
 #[tokio::test]
-async fn the_first_call_after_a_restart_succeeds() {
+async fn p03_the_first_call_after_a_restart_succeeds() {
     for spoken in [Spoken::StreamableHttp, Spoken::Sse, Spoken::Auto] {
         for over in Over::BOTH {
             let mut upstream = serving(FastTest::new()).await;
@@ -75,7 +75,7 @@ impl Count for FastTest {
 }
 
 #[tokio::test]
-async fn the_first_call_of_each_of_twenty_clients_after_a_restart_succeeds() {
+async fn p11_the_first_call_of_each_of_twenty_clients_after_a_restart_succeeds() {
     for spoken in BOTH {
         for (over, prefix) in [(Over::Http, "/servers/fast"), (Over::Sse, "/servers/fast")] {
             let mut upstream = serving(FastTest::new()).await;
@@ -226,7 +226,7 @@ async fn an_upstream_that_was_down_from_the_beginning_is_used_once_it_is_up() {
 }
 
 #[tokio::test]
-async fn one_callers_disconnect_harms_nobody() {
+async fn p12_one_callers_disconnect_harms_nobody() {
     for spoken in BOTH {
         for scope in [ScopeSetting::Client, ScopeSetting::Shared] {
             let upstream = serving(FastTest::new()).await;
@@ -263,7 +263,7 @@ async fn one_callers_disconnect_harms_nobody() {
 }
 
 #[tokio::test]
-async fn two_clients_share_no_session_with_an_upstream_unless_the_operator_says_so() {
+async fn p01_two_clients_share_no_session_with_an_upstream_unless_the_operator_says_so() {
     for spoken in BOTH {
         for (scope, sessions) in
             [(ScopeSetting::Client, 6), (ScopeSetting::Shared, 1), (ScopeSetting::Identity, 1)]

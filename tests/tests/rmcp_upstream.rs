@@ -94,7 +94,7 @@ async fn client_and_server_of_the_sdk_understand_each_other_through_wharf() {
 }
 
 #[tokio::test]
-async fn what_it_asks_in_a_call_is_answered_by_the_client_that_called() {
+async fn x12_what_it_asks_in_a_call_is_answered_by_the_client_that_called() {
     let (_host, wharf) = wharf(true).await;
     for (path, prefix) in [("/mcp", "sdk__"), ("/servers/sdk/mcp", "")] {
         let url = wharf.url(path);
@@ -140,19 +140,21 @@ async fn a_cancelled_call_is_cancelled_in_it() {
 #[tokio::test]
 async fn what_it_says_unasked_is_heard() {
     let (_host, wharf) = wharf(true).await;
-    let (client, mut ears) = connect(&wharf.url("/servers/sdk/mcp"), "guest", false).await;
-    // The SDK's client listens by itself; when, nobody knows.
-    soon("the change is heard", async {
-        loop {
-            client.call_tool(calling("touch", json!({}))).await.unwrap();
-            let pause = tokio::time::sleep(std::time::Duration::from_millis(20));
-            tokio::select! {
-                change = ears.changes.recv() => break assert_eq!(change, Some("tools")),
-                () = pause => {}
+    for (path, touch) in [("/servers/sdk/mcp", "touch"), ("/mcp", "sdk__touch")] {
+        let (client, mut ears) = connect(&wharf.url(path), "guest", false).await;
+        // The SDK's client listens by itself; when, nobody knows.
+        soon("the change is heard", async {
+            loop {
+                client.call_tool(calling(touch, json!({}))).await.unwrap();
+                let pause = tokio::time::sleep(std::time::Duration::from_millis(20));
+                tokio::select! {
+                    change = ears.changes.recv() => break assert_eq!(change, Some("tools"), "{path}"),
+                    () = pause => {}
+                }
             }
-        }
-    })
-    .await;
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

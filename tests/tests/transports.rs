@@ -247,7 +247,7 @@ async fn progress_comes_before_the_answer_wherever_the_upstream_can_say_it() {
 }
 
 #[tokio::test]
-async fn every_revision_of_a_client_is_served_and_agreed_with_the_upstream() {
+async fn l01_every_revision_of_a_client_is_served_and_agreed_with_the_upstream() {
     let time = Upstream::start(FastTime::new(), UpstreamSettings::default()).await.unwrap();
     let wharf = Wharf::in_front_of([upstream("time", &time.url())]).await;
     for revision in Revision::ALL {
@@ -267,7 +267,7 @@ async fn every_revision_of_a_client_is_served_and_agreed_with_the_upstream() {
 }
 
 #[tokio::test]
-async fn an_upstream_whose_transport_is_found_out_is_probed_once() {
+async fn l14_an_upstream_whose_transport_is_found_out_is_probed_once() {
     for transport in [Transport::StreamableHttp, Transport::Sse] {
         let settings = UpstreamSettings { transport, ..UpstreamSettings::default() };
         let fast = Upstream::start(FastTest::new(), settings).await.unwrap();

@@ -4,8 +4,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 use wharf_pool::{Key, Lease, Scope};
 use wharf_proto::{Request, Response, method, transport::Exchange};
 
-use crate::{OnLost, upstream::Upstream, wire::WireLink};
+use crate::{OnLost, Transport, commons::Commons, ear::Ear, upstream::Upstream, wire::WireLink};
 
 /// One client's place with one upstream.
 ///
@@ -23,10 +23,16 @@ use crate::{OnLost, upstream::Upstream, wire::WireLink};
 #[derive(Default)]
 pub(crate) struct Berth {
     key: OnceLock<Key>,
+    is_in_use: AtomicBool,
+    /// What the upstream says in a call and what it says unasked comes on one
+    /// stream.
+    has_one_stream: AtomicBool,
     /// The number of the session that calls can be made on without more ado.
     settled: AtomicU64,
     settling: Mutex<Settling>,
     standing: Mutex<Standing>,
+    ear: Arc<Ear>,
+    commons: OnceLock<Arc<Commons>>,
 }
 
 /// The session that is about to be used: settled once, for all calls that
@@ -67,18 +73,53 @@ impl Berth {
         self.key.get().filter(|key| matches!(key.scope(), Scope::Client(_)))
     }
 
+    /// What the client hears of the upstream unasked.
+    pub(crate) const fn ear(&self) -> &Arc<Ear> {
+        &self.ear
+    }
+
+    /// What is shared, if sessions with the upstream are.
+    pub(crate) fn commons_of(&self, upstream: &Upstream) -> Option<&Arc<Commons>> {
+        let key = self.key.get()?;
+        let is_shared = matches!(key.scope(), Scope::Identity(_) | Scope::Shared);
+        is_shared.then(|| self.commons.get_or_init(|| upstream.commons.of(key)))
+    }
+
+    /// What is shared, if anything was.
+    pub(crate) fn commons(&self) -> Option<&Arc<Commons>> {
+        self.commons.get()
+    }
+
+    /// Whether the client has had a session with the upstream.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.is_in_use.load(Ordering::Acquire)
+    }
+
+    /// Whether calls have to hear what their session says unasked: where it
+    /// comes on the stream of everything, and can be nobody else's.
+    pub(crate) fn is_heard_by_calls(&self) -> bool {
+        self.has_one_stream.load(Ordering::Relaxed) && self.own_key().is_some()
+    }
+
+    /// Notes that the client has a session; whether it is the first time.
+    pub(crate) fn occupy(&self) -> bool {
+        !self.is_in_use.swap(true, Ordering::AcqRel)
+    }
+
     /// Brings a call to the session it has leased.
     pub(crate) async fn board(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> Boarding {
+        if let Some(commons) = self.commons_of(upstream) {
+            commons.settle(upstream, lease).await;
+            return Boarding::Usual;
+        }
         let session = lease.number();
         // Numbers grow: a lower one is a session on its way out.
         if session <= self.settled.load(Ordering::Acquire) || self.own_key().is_none() {
             return Boarding::Usual;
         }
+        self.has_one_stream.store(upstream.transport() == Transport::Sse, Ordering::Relaxed);
         let (done, is_first) = self.settle(session);
-        if is_first {
-            return Boarding::Usual;
-        }
-        if upstream.settings.on_lost == OnLost::Tell {
+        if !is_first && upstream.settings.on_lost == OnLost::Tell {
             return Boarding::Lost;
         }
         let before = self.settled.load(Ordering::Acquire);
@@ -86,19 +127,17 @@ impl Berth {
         // Of the calls that have waited for it, one is told.
         let swapped =
             self.settled.compare_exchange(before, session, Ordering::AcqRel, Ordering::Acquire);
-        if before != session && swapped.is_ok() { Boarding::Replaced } else { Boarding::Usual }
+        let is_told = !is_first && before != session && swapped.is_ok();
+        if is_told { Boarding::Replaced } else { Boarding::Usual }
     }
 
     /// Where the setting up of `session` happens, and whether it is the first
     /// that the client has.
     fn settle(&self, session: u64) -> (Arc<OnceCell<()>>, bool) {
         let mut settling = self.settling.lock().expect("nothing panics while holding it");
-        let is_first = settling.session == 0;
+        let is_first = self.settled.load(Ordering::Acquire) == 0;
         if settling.session != session {
             *settling = Settling { session, done: Arc::default() };
-        }
-        if is_first {
-            self.settled.store(session, Ordering::Release);
         }
         (Arc::clone(&settling.done), is_first)
     }
@@ -126,7 +165,7 @@ impl Berth {
         }
         let uri = || Some(request.param("uri")?.to_text()?.as_str().to_owned());
         match request.method() {
-            method::SET_LEVEL => self.standing().level = Some(request.clone()),
+            method::SET_LEVEL => self.keep_level(request.clone()),
             method::RESOURCES_SUBSCRIBE => {
                 if let Some(uri) = uri() {
                     self.standing().subscriptions.insert(uri, request.clone());
@@ -141,7 +180,28 @@ impl Berth {
         }
     }
 
-    fn standing(&self) -> std::sync::MutexGuard<'_, Standing> {
+    /// Keeps a level that is set in every session to come.
+    pub(crate) fn keep_level(&self, request: Request) {
+        self.standing().level = Some(request);
+    }
+
+    /// Whether the client has subscribed to this resource.
+    pub(crate) fn subscribes_to(&self, uri: &str) -> bool {
+        self.standing().subscriptions.contains_key(uri)
+    }
+
+    /// Whether the client has subscribed to this resource or to one that it is
+    /// a part of (server features, resources, subscriptions).
+    pub(crate) fn subscribes_to_part_of(&self, uri: &str) -> bool {
+        let standing = self.standing();
+        standing.subscriptions.contains_key(uri)
+            || standing.subscriptions.keys().any(|whole| {
+                let rest = uri.strip_prefix(whole.as_str());
+                rest.is_some_and(|rest| whole.ends_with('/') || rest.starts_with(['/', '?', '#']))
+            })
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().expect("nothing panics while holding it")
     }
 }

@@ -1,12 +1,20 @@
 //! What an upstream offers: its tools, prompts, resources and templates, and
 //! what it said of itself.
 
-use std::collections::HashMap;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
+use tokio::sync::Notify;
 use wharf_pool::Handshake;
-use wharf_proto::{Json, Splice, Text, method};
+use wharf_proto::method;
 
-use crate::{Separator, UpstreamId, error::Failure, fresh::Fresh};
+use crate::{error::Failure, fresh::Fresh};
+
+mod listing;
+
+pub(crate) use listing::Listing;
 
 /// What is known of one upstream's offer.
 #[derive(Debug, Default)]
@@ -16,6 +24,16 @@ pub(crate) struct Catalogue {
     prompts: Fresh<Listing, Failure>,
     resources: Fresh<Listing, Failure>,
     templates: Fresh<Listing, Failure>,
+    stir: Stir,
+}
+
+/// That something has changed, for the one who looks after the catalogue.
+#[derive(Debug, Default)]
+struct Stir {
+    /// The changes that the upstream has told of.
+    told: Mutex<Vec<Change>>,
+    is_in_doubt: AtomicBool,
+    happened: Notify,
 }
 
 /// The lists there are.
@@ -27,13 +45,13 @@ pub(crate) enum Kind {
     Templates,
 }
 
-/// One list of one upstream's, as it is shown on `/mcp`.
-#[derive(Debug, Default)]
-pub(crate) struct Listing {
-    /// The items, their names prefixed where the kind has names.
-    pub(crate) items: Vec<Json>,
-    /// The upstream's own names (or URIs), each with its place.
-    by_key: HashMap<Text, usize>,
+/// What a `list_changed` is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Change {
+    Tools,
+    Prompts,
+    /// Resources, and templates of them.
+    Resources,
 }
 
 // === impl Catalogue ===
@@ -47,6 +65,40 @@ impl Catalogue {
             Kind::Templates => &self.templates,
         }
     }
+
+    /// Hears a notification of the upstream's, which may be a `list_changed`.
+    pub(crate) fn changed_by(&self, method: &str) {
+        let Some(change) = Kind::changed_by(method) else { return };
+        // Before anybody hears of it.
+        change.kinds().iter().for_each(|kind| self.list(*kind).invalidate());
+        let mut told = self.stir.told.lock().expect("nothing panics while holding it");
+        if !told.contains(&change) {
+            told.push(change);
+        }
+        drop(told);
+        self.stir.happened.notify_one();
+    }
+
+    /// Everything may be another than it was: the upstream has been away.
+    pub(crate) fn doubt(&self) {
+        self.handshake.invalidate();
+        Kind::ALL.into_iter().for_each(|kind| self.list(kind).invalidate());
+        self.stir.is_in_doubt.store(true, Ordering::Release);
+        self.stir.happened.notify_one();
+    }
+
+    /// Waits until the upstream has told of a change, or there is doubt. For
+    /// one who waits.
+    pub(crate) async fn stirred(&self) {
+        self.stir.happened.notified().await;
+    }
+
+    /// Takes the changes that were told of, and whether there was doubt.
+    pub(crate) fn take_stir(&self) -> (Vec<Change>, bool) {
+        let mut told = self.stir.told.lock().expect("nothing panics while holding it");
+        let is_in_doubt = self.stir.is_in_doubt.swap(false, Ordering::AcqRel);
+        (std::mem::take(&mut *told), is_in_doubt)
+    }
 }
 
 // === impl Kind ===
@@ -58,6 +110,11 @@ impl Kind {
     /// The kind that a method lists.
     pub(crate) fn listed_by(method: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.method() == method)
+    }
+
+    /// What a notification says has changed.
+    pub(crate) fn changed_by(method: &str) -> Option<Change> {
+        Change::ALL.into_iter().find(|change| change.method() == method)
     }
 
     /// The method that lists it.
@@ -89,6 +146,15 @@ impl Kind {
         }
     }
 
+    /// What is announced when such a list changes.
+    pub(crate) const fn change(self) -> Change {
+        match self {
+            Self::Tools => Change::Tools,
+            Self::Prompts => Change::Prompts,
+            Self::Resources | Self::Templates => Change::Resources,
+        }
+    }
+
     /// The member of an item by which it is called.
     const fn key(self) -> &'static str {
         match self {
@@ -100,59 +166,50 @@ impl Kind {
 
     /// Whether an item's key gets the upstream's prefix. URIs keep their
     /// meaning, and so stay what they are.
-    const fn is_prefixed(self) -> bool {
+    pub(crate) const fn is_prefixed(self) -> bool {
         matches!(self, Self::Tools | Self::Prompts)
     }
 }
 
-// === impl Listing ===
+// === impl Change ===
 
-impl Listing {
-    /// Takes a page of an upstream's list. An item without a name of its own
-    /// cannot be called, and is left out.
-    pub(crate) fn take(
-        &mut self,
-        kind: Kind,
-        items: Vec<Json>,
-        upstream: &UpstreamId,
-        separator: &Separator,
-    ) {
-        for item in items {
-            let Some((part, key)) = item.field(kind.key()).and_then(|part| {
-                let key = part.to_text()?;
-                Some((part, key))
-            }) else {
-                tracing::warn!(%upstream, list = kind.member(), "an item without a name is left out");
-                continue;
-            };
-            let shown = if kind.is_prefixed() {
-                let name = Json::string(&format!("{upstream}{}{key}", separator.as_str()));
-                Splice::of(&item).replace(&part, &name).finish()
-            } else {
-                item
-            };
-            self.by_key.insert(key, self.items.len());
-            self.items.push(shown);
+impl Change {
+    pub(crate) const ALL: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
+
+    /// The notification that tells of it.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::Tools => method::TOOLS_LIST_CHANGED,
+            Self::Prompts => method::PROMPTS_LIST_CHANGED,
+            Self::Resources => method::RESOURCES_LIST_CHANGED,
         }
     }
 
-    /// The item of this name or URI.
-    pub(crate) fn item(&self, key: &str) -> Option<&Json> {
-        self.by_key.get(key).map(|at| &self.items[*at])
+    /// The lists that have changed.
+    pub(crate) const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::Tools => &[Kind::Tools],
+            Self::Prompts => &[Kind::Prompts],
+            Self::Resources => &[Kind::Resources, Kind::Templates],
+        }
     }
+}
 
-    /// Whether the upstream has an item of this name or URI.
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.by_key.contains_key(key)
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// How much of a URI is given literally by the template, among these,
-    /// that gives most of it.
-    pub(crate) fn longest_match(&self, uri: &str) -> Option<usize> {
-        let literals = self.by_key.keys().map(|template| {
-            let end = template.find('{').unwrap_or(template.len());
-            &template[..end]
-        });
-        literals.filter(|literal| uri.starts_with(literal)).map(str::len).max()
+    #[tokio::test]
+    async fn changes_are_gathered_until_they_are_taken() {
+        let catalogue = Catalogue::default();
+        for method in [method::TOOLS_LIST_CHANGED, method::TOOLS_LIST_CHANGED, "x/y"] {
+            catalogue.changed_by(method);
+        }
+        catalogue.changed_by(method::RESOURCES_LIST_CHANGED);
+        catalogue.stirred().await;
+        assert_eq!(catalogue.take_stir(), (vec![Change::Tools, Change::Resources], false));
+        catalogue.doubt();
+        catalogue.stirred().await;
+        assert_eq!(catalogue.take_stir(), (vec![], true));
     }
 }

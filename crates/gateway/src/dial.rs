@@ -49,9 +49,16 @@ impl Dial {
     /// is refused, a GET that an `endpoint` event answers.
     async fn probe(&self, upstream: &Upstream) -> Result<Transport, CallError> {
         let (link, _feed) = self.http(upstream);
-        let Err(refused) = link.call(hello()).answer().await else {
-            link.goodbye().await;
-            return Ok(Transport::StreamableHttp);
+        let refused = match link.call(hello()).answer().await {
+            Ok(answer) => {
+                if let Some(revision) = answer.agreed_revision() {
+                    // The goodbye names it, too.
+                    link.agree(revision);
+                }
+                link.goodbye().await;
+                return Ok(Transport::StreamableHttp);
+            }
+            Err(refused) => refused,
         };
         if !hints_at_sse(&refused.fault) {
             return Err(refused);

@@ -3,14 +3,18 @@
 
 use std::{fmt, sync::Arc};
 
-use wharf_pool::Scope;
 use wharf_proto::{
     Json, Notification, Request, Response, method,
     server::{Backend, Caller, Opening},
 };
 
 use crate::{
-    downstream::Downstream, endpoint::Answering, fleet::Fleet, heard::Heard, relay::Relay,
+    downstream::{Downstream, Endpoint},
+    endpoint::Answering,
+    fleet::Fleet,
+    heard::Heard,
+    relay::Relay,
+    trace,
     upstream::Upstream,
 };
 
@@ -26,22 +30,6 @@ impl Direct {
     pub(crate) const fn new(fleet: Arc<Fleet>, upstream: Arc<Upstream>) -> Self {
         Self { fleet, upstream }
     }
-
-    /// Notifications that say something of the client's side of the session
-    /// go on to the session, where it is the client's own.
-    async fn pass_on(&self, downstream: &Downstream, notification: Notification) {
-        let key = downstream.key(&self.upstream);
-        if !matches!(key.scope(), Scope::Client(_)) {
-            return;
-        }
-        let told = match self.fleet.lease(&self.upstream, key).await {
-            Ok(lease) => lease.notify(notification).await.map_err(|error| error.to_string()),
-            Err(failure) => Err(failure.to_string()),
-        };
-        if let Err(error) = told {
-            tracing::debug!(upstream = %self.upstream.id(), error, "a notification got lost");
-        }
-    }
 }
 
 impl Backend for Direct {
@@ -50,12 +38,12 @@ impl Backend for Direct {
     type Feed = Heard;
 
     async fn open(&self, hello: Request, _: Caller<'_>) -> Opening<Downstream> {
-        let downstream = Downstream::new(&hello, &self.fleet);
+        let downstream = Downstream::new(&hello, &self.fleet, Endpoint::One);
         let leased = self.fleet.lease(&self.upstream, downstream.key(&self.upstream)).await;
         match leased {
             Ok(lease) => {
                 // What the client sets up from now on, it does in this one.
-                downstream.berth(&self.upstream).board(&self.upstream, &lease).await;
+                downstream.board(&self.upstream, &lease).await;
                 let response = Response::success(hello.id(), &lease.handshake().result);
                 Opening::accepted(response, downstream)
             }
@@ -63,10 +51,11 @@ impl Backend for Direct {
         }
     }
 
-    fn call(&self, session: &Arc<Downstream>, request: Request, _: Caller<'_>) -> Answering {
+    fn call(&self, session: &Arc<Downstream>, request: Request, caller: Caller<'_>) -> Answering {
         if request.method() == method::PING {
             return Answering::at_once(Response::success(request.id(), &Json::empty_object()));
         }
+        let request = trace::joined(request, caller.headers);
         Answering::Relay(Relay::to(&self.fleet, session, &self.upstream, request))
     }
 
@@ -79,7 +68,8 @@ impl Backend for Direct {
                     session.cancel(&id);
                 }
             }
-            _ => self.pass_on(session, notification).await,
+            method::PROGRESS => session.tell_progress(&notification).await,
+            _ => session.tell(&self.upstream, notification).await,
         }
     }
 

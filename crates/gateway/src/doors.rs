@@ -12,6 +12,7 @@ use crate::{aggregate::Aggregate, direct::Direct, fleet::Fleet};
 
 /// All endpoints of a gateway, by path.
 pub(crate) struct Doors {
+    everything: Arc<Aggregate>,
     aggregate: Door<Aggregate>,
     /// In the order of the upstreams.
     direct: Vec<Door<Direct>>,
@@ -36,14 +37,15 @@ enum Entrance {
 
 impl Doors {
     pub(crate) fn new(fleet: &Arc<Fleet>, guard: &Guard) -> Self {
-        let aggregate = Aggregate::new(Arc::clone(fleet));
+        let everything = Arc::new(Aggregate::new(Arc::clone(fleet)));
         let direct = fleet.upstreams.all().iter().map(|upstream| {
             let backend = Direct::new(Arc::clone(fleet), Arc::clone(upstream));
             let prefix = format!("/servers/{}", upstream.id());
-            Door::new(backend, fleet, guard, &prefix)
+            Door::new(Arc::new(backend), fleet, guard, &prefix)
         });
         Self {
-            aggregate: Door::new(aggregate, fleet, guard, ""),
+            aggregate: Door::new(Arc::clone(&everything), fleet, guard, ""),
+            everything,
             direct: direct.collect(),
             fleet: Arc::clone(fleet),
         }
@@ -91,6 +93,7 @@ impl Doors {
         for door in &self.direct {
             door.shutdown().await;
         }
+        self.everything.stop().await;
     }
 }
 
@@ -103,8 +106,7 @@ impl fmt::Debug for Doors {
 // === impl Door ===
 
 impl<B: Backend> Door<B> {
-    fn new(backend: B, fleet: &Fleet, guard: &Guard, prefix: &str) -> Self {
-        let backend = Arc::new(backend);
+    fn new(backend: Arc<B>, fleet: &Fleet, guard: &Guard, prefix: &str) -> Self {
         let settings = &fleet.settings;
         let mut http = streamable_http::ServerSettings::new(guard.clone());
         http.max_body = settings.max_message;

@@ -11,15 +11,22 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
-use wharf_pool::{Key, Profile, Session};
+use tokio::sync::Notify;
+use wharf_pool::{Key, Lease, Profile, Session};
 use wharf_proto::{
-    ErrorObject, Json, Notification, Request, RequestId, Response, Revision, code, method,
+    ErrorObject, Json, Message, Notification, Request, RequestId, Response, Revision, code, method,
 };
 
 use crate::{
     ScopeSetting,
-    berth::Berth,
+    atlas::Atlas,
+    berth::{Berth, Boarding},
+    catalogue::Kind,
+    declared,
+    error::Failure,
     fleet::Fleet,
+    questions::{Asker, Questions},
+    severity::{Level, Severity},
     upstream::{Identity, Upstream, own_info},
     wire::WireLink,
 };
@@ -32,17 +39,32 @@ use crate::{
 pub(crate) struct Downstream {
     identity: Identity,
     fleet: Arc<Fleet>,
+    endpoint: Endpoint,
     /// By the upstream's place among all; most clients use few of them.
     berths: Box<[OnceLock<Box<Berth>>]>,
     calls: Mutex<HashMap<RequestId, Arc<Cancellation>>>,
-    questions: Mutex<HashMap<u64, Question>>,
-    next_question: AtomicU64,
+    questions: Questions,
+    level: Level,
+    atlas: Atlas,
+    /// There is a session with an upstream that the client had none with.
+    boarded: Notify,
+}
+
+/// What a client has opened its session with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// One upstream: it says itself what there is to be said.
+    One,
+    /// All upstreams: what they offer together is announced by the gateway.
+    All,
 }
 
 /// A call's entry in its session: dropping it takes the entry out.
 pub(crate) struct Entry {
     downstream: Arc<Downstream>,
     id: RequestId,
+    /// Tells the client's calls apart, whatever ids it gives them.
+    pub(crate) number: u64,
     cancellation: Arc<Cancellation>,
 }
 
@@ -52,23 +74,42 @@ struct Cancellation {
     waker: AtomicWaker,
 }
 
-/// A request of an upstream's, as the client is asked it.
-pub(crate) struct Asked {
-    pub(crate) number: u64,
-    pub(crate) request: Request,
+/// Who says something, and in relation to what.
+#[derive(Clone, Copy)]
+pub(crate) struct Said<'a> {
+    upstream: &'a Upstream,
+    session: &'a Session<WireLink>,
+    /// The call, by its number and as the client made it.
+    call: Option<(u64, &'a Request)>,
 }
 
-/// Who waits for the client's answer.
-struct Question {
-    session: Session<WireLink>,
-    id: RequestId,
+// === impl Said ===
+
+impl<'a> Said<'a> {
+    /// In the course of a call.
+    pub(crate) const fn in_call(
+        upstream: &'a Upstream,
+        session: &'a Session<WireLink>,
+        call: (u64, &'a Request),
+    ) -> Self {
+        Self { upstream, session, call: Some(call) }
+    }
+
+    /// By itself.
+    pub(crate) const fn unasked(upstream: &'a Upstream, session: &'a Session<WireLink>) -> Self {
+        Self { upstream, session, call: None }
+    }
+
+    fn asker(&self) -> Asker {
+        self.call.map_or(Asker::Unasked, |(number, _)| Asker::Call(number))
+    }
 }
 
 // === impl Downstream ===
 
 impl Downstream {
     /// The session of a client that says `hello`.
-    pub(crate) fn new(hello: &Request, fleet: &Arc<Fleet>) -> Self {
+    pub(crate) fn new(hello: &Request, fleet: &Arc<Fleet>, endpoint: Endpoint) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let requested = hello.requested_revision();
         let profile = Profile {
@@ -80,11 +121,19 @@ impl Downstream {
         Self {
             identity: Identity { client, profile: Arc::new(profile) },
             fleet: Arc::clone(fleet),
+            endpoint,
             berths: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
             calls: Mutex::default(),
-            questions: Mutex::default(),
-            next_question: AtomicU64::new(1),
+            questions: Questions::default(),
+            level: Level::default(),
+            atlas: Atlas::default(),
+            boarded: Notify::new(),
         }
+    }
+
+    /// The number of the client.
+    pub(crate) const fn client(&self) -> u64 {
+        self.identity.client
     }
 
     /// The revision that the client asked for, or the latest.
@@ -110,19 +159,80 @@ impl Downstream {
         self.berths[upstream.index].get_or_init(Box::default)
     }
 
-    /// Gives up the sessions that were this client's alone.
+    /// The upstreams with which the client has had a session.
+    pub(crate) fn visited(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let berths = self.berths.iter().zip(self.fleet.upstreams.all());
+        berths
+            .filter(|(berth, _)| berth.get().is_some_and(|berth| berth.is_in_use()))
+            .map(|(_, upstream)| upstream)
+    }
+
+    /// The upstream at which the client has subscribed to a resource.
+    pub(crate) fn subscribed(&self, uri: &str) -> Option<&Arc<Upstream>> {
+        self.visited().find(|upstream| self.berth(upstream).subscribes_to(uri))
+    }
+
+    /// Is told when the client has a session with one upstream more. For one
+    /// who waits.
+    pub(crate) const fn boarded(&self) -> &Notify {
+        &self.boarded
+    }
+
+    /// What the client has seen of where things are.
+    pub(crate) const fn atlas(&self) -> &Atlas {
+        &self.atlas
+    }
+
+    /// The least severe log line that the client wants.
+    pub(crate) const fn level(&self) -> &Level {
+        &self.level
+    }
+
+    /// What the client has been asked.
+    pub(crate) const fn questions(&self) -> &Questions {
+        &self.questions
+    }
+
+    /// Gives up the sessions that were this client's alone, and what it has
+    /// set up in those that it shared.
     pub(crate) fn leave(&self) {
-        let berths = self.berths.iter().filter_map(OnceLock::get);
-        berths.filter_map(|berth| berth.own_key()).for_each(|key| self.fleet.pool.retire(key));
+        for (berth, upstream) in self.berths.iter().zip(self.fleet.upstreams.all()) {
+            let Some(berth) = berth.get() else { continue };
+            if let Some(key) = berth.own_key() {
+                self.fleet.pool.retire(key);
+            }
+            if let Some(commons) = berth.commons() {
+                let (commons, upstream) = (Arc::clone(commons), Arc::clone(upstream));
+                let client = self.client();
+                self.fleet.see_to(async move { commons.leave(&upstream, client).await });
+            }
+        }
+    }
+
+    /// Brings a call to the session that it has leased.
+    pub(crate) async fn board(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> Boarding {
+        let berth = self.berth(upstream);
+        let boarding = berth.board(upstream, lease).await;
+        self.occupy(upstream);
+        boarding
+    }
+
+    /// Notes that the client has come to an upstream.
+    pub(crate) fn occupy(&self, upstream: &Upstream) {
+        if self.berth(upstream).occupy() {
+            self.boarded.notify_one();
+        }
     }
 
     /// Enters a call, so that the client can cancel it.
     pub(crate) fn enter(self: &Arc<Self>, id: &RequestId) -> Entry {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cancellation = Arc::<Cancellation>::default();
         let mut calls = self.calls.lock().expect("nothing panics while holding it");
         calls.insert(id.clone(), Arc::clone(&cancellation));
         drop(calls);
-        Entry { downstream: Arc::clone(self), id: id.clone(), cancellation }
+        Entry { downstream: Arc::clone(self), id: id.clone(), number, cancellation }
     }
 
     /// Cancels a call of this client's; of others it has none to name.
@@ -134,74 +244,167 @@ impl Downstream {
         cancellation.waker.wake();
     }
 
+    /// What the client gets of what an upstream says.
+    pub(crate) fn pass_on(&self, said: Said<'_>, message: Message) -> Option<Message> {
+        match message {
+            Message::Request(request) => self.ask(said, &request).map(Message::from),
+            Message::Notification(notification) => {
+                self.translate(said, notification).map(Message::from)
+            }
+            Message::Response(_) => None,
+        }
+    }
+
     /// Puts a request of an upstream's to the client, under an id of our own,
     /// if the client has declared that it can answer; else answers it here.
-    pub(crate) fn ask(&self, session: &Session<WireLink>, request: &Request) -> Option<Asked> {
+    fn ask(&self, said: Said<'_>, request: &Request) -> Option<Request> {
         if request.method() == method::PING {
             let pong = Response::success(request.id(), &Json::empty_object());
-            self.fleet.answer(session, pong);
+            self.fleet.answer(said.session, pong);
             return None;
         }
-        if !self.can_answer(request.method()) {
-            let what = format!("the client has not declared what {} needs", request.method());
-            let error = ErrorObject::new(code::METHOD_NOT_FOUND, what);
-            self.fleet.answer(session, Response::failure(Some(request.id()), &error));
-            return None;
-        }
-        let number = self.next_question.fetch_add(1, Ordering::Relaxed);
-        let question = Question { session: session.clone(), id: request.id().clone() };
-        self.questions().insert(number, question);
-        Some(Asked { number, request: request.rewrite().id(RequestId::from(number)).finish() })
-    }
-
-    /// Whether the client has declared that it can answer such a request
-    /// (lifecycle, capability negotiation).
-    fn can_answer(&self, method: &str) -> bool {
-        let capability = match method {
-            method::CREATE_MESSAGE => "sampling",
-            method::ELICIT => "elicitation",
-            method::ROOTS_LIST => "roots",
-            tasks if tasks.starts_with("tasks/") => "tasks",
-            _ => return false,
+        let refusal = declared::refusal(&self.identity.profile.capabilities, request);
+        let asked = match refusal {
+            Some(refusal) => Err(refusal),
+            None => self.questions.ask(said.session, request, said.asker()).ok_or_else(|| {
+                ErrorObject::new(code::INTERNAL_ERROR, "the client has too many open questions")
+            }),
         };
-        self.identity.profile.capabilities.field(capability).is_some_and(|value| value.is_object())
+        asked
+            .map_err(|error| {
+                let refused = Response::failure(Some(request.id()), &error);
+                self.fleet.answer(said.session, refused);
+            })
+            .ok()
     }
 
-    /// Forgets a question: nobody waits for its answer.
-    pub(crate) fn unask(&self, number: u64) {
-        self.questions().remove(&number);
+    /// A notification as the client gets it, if it is for this client.
+    fn translate(&self, said: Said<'_>, notification: Notification) -> Option<Notification> {
+        let is_heard = match notification.method() {
+            method::CANCELLED => return self.questions.taken_back(said.session, &notification),
+            method::PROGRESS => self.is_own_progress(said, &notification),
+            method::MESSAGE => self.wants_line(said, &notification),
+            changed if Kind::changed_by(changed).is_some() => {
+                said.upstream.catalogue.changed_by(changed);
+                self.endpoint == Endpoint::One
+            }
+            method::RESOURCES_UPDATED => {
+                let uri = || notification.param("uri")?.to_text();
+                let is_subscribed =
+                    |uri: &str| self.berth(said.upstream).subscribes_to_part_of(uri);
+                self.is_alone(said) || uri().is_some_and(|uri| is_subscribed(&uri))
+            }
+            method::ELICITATION_COMPLETE => {
+                let id = || notification.param("elicitationId")?.to_text();
+                self.is_alone(said) || id().is_some_and(|id| self.atlas.has_elicitation(&id))
+            }
+            method::TASKS_STATUS => {
+                let id = || notification.param("taskId")?.to_text();
+                self.is_alone(said) || id().is_some_and(|id| self.atlas.task(&id).is_some())
+            }
+            // What nothing is known of may be about anybody.
+            _ => said.call.is_some() || self.is_alone(said),
+        };
+        is_heard.then_some(notification)
+    }
+
+    /// Whether progress is that of the call on whose stream it comes. With the
+    /// call's answer it is over (base protocol, progress).
+    fn is_own_progress(&self, said: Said<'_>, progress: &Notification) -> bool {
+        let own = said.call.and_then(|(_, request)| request.progress_token());
+        let told = progress.progress_token();
+        own.zip(told).is_some_and(|((own, _), (told, _))| own == told)
+    }
+
+    /// Whether the client wants a log line. A session of its own has its own
+    /// level; one that it shares, or several together, are filtered here.
+    fn wants_line(&self, said: Said<'_>, line: &Notification) -> bool {
+        let is_filtered = self.endpoint == Endpoint::All || !self.has_own_session(said.upstream);
+        let severity = || Severity::from_json(&line.param("level")?);
+        !is_filtered || self.level.wants(severity())
+    }
+
+    /// Remembers what the client has set up, and where things are that it has
+    /// been shown.
+    pub(crate) fn note(&self, upstream: &Upstream, request: &Request, response: &Response) {
+        self.berth(upstream).note(request, response);
+        if self.endpoint == Endpoint::All || !self.has_own_session(upstream) {
+            self.atlas.learn(upstream.index, request, response);
+        }
+    }
+
+    /// Answers what sets something up in a session, where that is shared.
+    pub(crate) async fn set_up_in_common(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+    ) -> Option<Result<Response, Failure>> {
+        let commons = self.berth(upstream).commons_of(upstream)?;
+        let (fleet, client) = (&self.fleet, self.client());
+        let response = match request.method() {
+            method::SET_LEVEL => {
+                let level = match Severity::asked_for(request) {
+                    Ok(level) => level,
+                    Err(failure) => return Some(Err(failure)),
+                };
+                self.level.set(level);
+                let set = commons.set_level(fleet, upstream, client, level).await;
+                set.map(|()| Response::success(request.id(), &Json::empty_object()))
+            }
+            method::RESOURCES_SUBSCRIBE => {
+                commons.subscribe(fleet, upstream, client, request).await
+            }
+            method::RESOURCES_UNSUBSCRIBE => {
+                commons.unsubscribe(fleet, upstream, client, request).await
+            }
+            _ => return None,
+        };
+        Some(response)
+    }
+
+    /// Whether nobody else can be meant by what is said.
+    fn is_alone(&self, said: Said<'_>) -> bool {
+        said.call.is_some() || self.has_own_session(said.upstream)
+    }
+
+    fn has_own_session(&self, upstream: &Upstream) -> bool {
+        self.berth(upstream).own_key().is_some()
     }
 
     /// Takes the client's answer to the upstream that asked. An answer to
     /// nothing is dropped: it must not reach any upstream.
     pub(crate) async fn answer(&self, response: Response) {
-        let number = response.id().and_then(RequestId::as_u64);
-        let question = number.and_then(|number| self.questions().remove(&number));
-        let Some(question) = question else {
+        let Some((session, response)) = self.questions.answer(response) else {
             tracing::debug!("a client answered what nobody asked");
             return;
         };
-        if let Err(error) = question.session.respond(response.with_id(&question.id)).await {
+        if let Err(error) = session.respond(response).await {
             tracing::debug!(%error, "an upstream did not take a client's answer");
         }
     }
 
-    /// What the client is told when an upstream takes a question back.
-    pub(crate) fn taken_back(
-        &self,
-        session: &Session<WireLink>,
-        cancelled: &Notification,
-    ) -> Option<Notification> {
-        let id = cancelled.cancelled_id()?;
-        let questions = self.questions();
-        let (number, _) =
-            questions.iter().find(|(_, asked)| asked.id == id && asked.session.is_same(session))?;
-        let part = cancelled.param("requestId")?;
-        Some(cancelled.replace(&part, &RequestId::from(*number).to_json()))
+    /// Takes the client's progress with an answer to the upstream that asked.
+    pub(crate) async fn tell_progress(&self, progress: &Notification) {
+        let Some((session, progress)) = self.questions.progress(progress) else {
+            tracing::debug!("a client told the progress of what nobody asked");
+            return;
+        };
+        if let Err(error) = session.notify(progress).await {
+            tracing::debug!(%error, "an upstream did not take a client's progress");
+        }
     }
 
-    fn questions(&self) -> std::sync::MutexGuard<'_, HashMap<u64, Question>> {
-        self.questions.lock().expect("nothing panics while holding it")
+    /// Tells an upstream something about the client's side of the session,
+    /// where it is the client's own.
+    pub(crate) async fn tell(&self, upstream: &Arc<Upstream>, notification: Notification) {
+        let Some(key) = self.berth(upstream).own_key() else { return };
+        let told = match self.fleet.lease(upstream, key).await {
+            Ok(lease) => lease.notify(notification).await.map_err(|error| error.to_string()),
+            Err(failure) => Err(failure.to_string()),
+        };
+        if let Err(error) = told {
+            tracing::debug!(upstream = %upstream.id(), error, "a notification got lost");
+        }
     }
 }
 

@@ -54,6 +54,10 @@ pub(crate) enum Failure {
     Missing { method: Arc<str>, param: &'static str },
     #[error("this is not a cursor that was given out here")]
     BadCursor,
+    #[error(
+        "{level} is no log level; there are debug, info, notice, warning, error, critical, alert, emergency"
+    )]
+    BadLevel { level: Json },
     #[error("there is no method {method:?} here")]
     NoMethod { method: Arc<str> },
 }
@@ -112,9 +116,10 @@ impl Failure {
             },
             Self::TimedOut { .. } => (code::INTERNAL_ERROR, "timeout"),
             Self::NoList { .. } => (code::INTERNAL_ERROR, "bad_answer"),
-            Self::Unknown { .. } | Self::Missing { .. } | Self::BadCursor => {
-                (code::INVALID_PARAMS, "bad_request")
-            }
+            Self::Unknown { .. }
+            | Self::Missing { .. }
+            | Self::BadCursor
+            | Self::BadLevel { .. } => (code::INVALID_PARAMS, "bad_request"),
             Self::NoResource { .. } => (code::RESOURCE_NOT_FOUND, "bad_request"),
             Self::NoMethod { .. } => (code::METHOD_NOT_FOUND, "bad_request"),
         }

@@ -80,11 +80,19 @@ impl Fleet {
     /// Answers a request of an upstream's; nobody waits for it.
     pub(crate) fn answer(&self, session: &Session<WireLink>, response: Response) {
         let session = session.clone();
-        self.errands.spawn(async move {
+        self.see_to(async move {
             if let Err(error) = session.respond(response).await {
                 tracing::debug!(%error, "an upstream did not take our answer");
             }
         });
+    }
+
+    /// Sees to something small that nobody waits for.
+    pub(crate) fn see_to(&self, errand: impl Future<Output = ()> + Send + 'static) {
+        // Without a runtime everything is coming to its end anyway.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            self.errands.spawn(errand);
+        }
     }
 
     /// What an upstream says of itself.

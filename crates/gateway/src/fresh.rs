@@ -3,7 +3,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -17,10 +17,16 @@ const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
 /// while it is being fetched wait for the same fetch; where the first of them
 /// gives up, another goes on with it.
 pub(crate) struct Fresh<T, E> {
-    round: Mutex<Arc<Round<T, E>>>,
+    rounds: Mutex<Rounds<T, E>>,
 }
 
 type Outcome<T, E> = Result<Arc<T>, E>;
+
+struct Rounds<T, E> {
+    current: Arc<Round<T, E>>,
+    /// How the last fetch that was not overtaken went.
+    last: Option<Outcome<T, E>>,
+}
 
 struct Round<T, E> {
     cell: OnceCell<(Instant, Outcome<T, E>)>,
@@ -38,27 +44,46 @@ impl<T, E: Clone> Fresh<T, E> {
         let round = self.current(lifetime);
         let fetched = round.cell.get_or_init(|| async {
             let outcome = fetch().await.map(Arc::new);
+            self.keep(&round, &outcome);
             (Instant::now(), outcome)
         });
         fetched.await.1.clone()
     }
 
-    fn current(&self, lifetime: Duration) -> Arc<Round<T, E>> {
-        let mut round = self.lock();
-        if round.is_over(lifetime) {
-            *round = Arc::default();
-        }
-        Arc::clone(&round)
+    /// Has the next who asks fetch it anew, and who asks meanwhile too: what
+    /// is being fetched may be from before the change.
+    pub(crate) fn invalidate(&self) {
+        self.lock().current = Arc::default();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Arc<Round<T, E>>> {
-        self.round.lock().expect("nothing panics while holding it")
+    /// What was fetched last, however old it is. `None` where nothing was.
+    pub(crate) fn last(&self) -> Option<Outcome<T, E>> {
+        self.lock().last.clone()
+    }
+
+    fn current(&self, lifetime: Duration) -> Arc<Round<T, E>> {
+        let mut rounds = self.lock();
+        if rounds.current.is_over(lifetime) {
+            rounds.current = Arc::default();
+        }
+        Arc::clone(&rounds.current)
+    }
+
+    fn keep(&self, round: &Arc<Round<T, E>>, outcome: &Outcome<T, E>) {
+        let mut rounds = self.lock();
+        if Arc::ptr_eq(&rounds.current, round) {
+            rounds.last = Some(outcome.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Rounds<T, E>> {
+        self.rounds.lock().expect("nothing panics while holding it")
     }
 }
 
 impl<T, E> Default for Fresh<T, E> {
     fn default() -> Self {
-        Self { round: Mutex::default() }
+        Self { rounds: Mutex::new(Rounds { current: Arc::default(), last: None }) }
     }
 }
 
@@ -120,6 +145,25 @@ mod tests {
         let (gave_up, got) = tokio::join!(impatient, fresh.value(LIFETIME, slow));
         assert!(gave_up.is_err());
         assert_eq!(*got.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_asked_for_before_a_change_is_not_taken_for_what_is_after_it() {
+        let fresh = Fresh::<u32, ()>::default();
+        let slow = async |value| {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            Ok(value)
+        };
+        let change = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            fresh.invalidate();
+            fresh.value(LIFETIME, async || slow(2).await).await
+        };
+        let (before, after) = tokio::join!(fresh.value(LIFETIME, async || slow(1).await), change);
+        assert_eq!((*before.unwrap(), *after.unwrap()), (1, 2));
+        assert_eq!(fresh.last(), Some(Ok(Arc::new(2))));
+        fresh.invalidate();
+        assert_eq!(fresh.last(), Some(Ok(Arc::new(2))), "it is old, and all there is");
     }
 
     #[tokio::test(start_paused = true)]

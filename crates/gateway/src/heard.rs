@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::poll_fn,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,10 +11,17 @@ use std::{
 
 use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::sleep;
-use wharf_pool::{Inbound, Lease, Scope, Session};
-use wharf_proto::{Message, Notification, method, server::Refusal, transport::Feed};
+use wharf_pool::{Key, Lease, Scope, Session};
+use wharf_proto::{Message, server::Refusal, transport::Feed};
 
-use crate::{downstream::Downstream, fleet::Fleet, upstream::Upstream, wire::WireLink};
+use crate::{
+    downstream::{Downstream, Said},
+    ear::Place,
+    error::Failure,
+    fleet::Fleet,
+    upstream::Upstream,
+    wire::WireLink,
+};
 
 /// How long to wait before listening again after the upstream was lost, at
 /// first and at most.
@@ -23,23 +31,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What one upstream says unasked, for one client. While the client listens,
 /// a session of its own is in use and does not end for being idle; one that it
 /// shares is left to calls.
-pub(crate) struct Heard(Pin<Box<dyn Stream<Item = Message> + Send>>);
+pub(crate) struct Heard(Unasked);
 
-struct Ear {
+/// The same without an end.
+pub(crate) type Unasked = Pin<Box<dyn Stream<Item = Message> + Send>>;
+
+struct Listener {
     fleet: Arc<Fleet>,
     upstream: Arc<Upstream>,
     downstream: Arc<Downstream>,
+    place: Place,
     hearing: Option<Hearing>,
-    pause: Duration,
+    pause: Pause,
 }
 
 /// A session that is listened to.
 struct Hearing {
     session: Session<WireLink>,
-    inbound: Inbound,
     /// Keeps the session where it is the client's own.
     _lease: Option<Lease<WireLink>>,
 }
+
+/// How long to wait before trying again: longer each time.
+pub(crate) struct Pause(Duration);
 
 // === impl Heard ===
 
@@ -49,17 +63,7 @@ impl Heard {
         upstream: &Arc<Upstream>,
         downstream: &Arc<Downstream>,
     ) -> Self {
-        let ear = Ear {
-            fleet: Arc::clone(fleet),
-            upstream: Arc::clone(upstream),
-            downstream: Arc::clone(downstream),
-            hearing: None,
-            pause: FIRST_PAUSE,
-        };
-        Self(Box::pin(stream::unfold(ear, async |mut ear| {
-            let message = ear.next().await;
-            Some((message, ear))
-        })))
+        Self(unasked(fleet, upstream, downstream))
     }
 }
 
@@ -77,26 +81,49 @@ impl fmt::Debug for Heard {
     }
 }
 
-// === impl Ear ===
+/// What one upstream says unasked, for one client.
+pub(crate) fn unasked(
+    fleet: &Arc<Fleet>,
+    upstream: &Arc<Upstream>,
+    downstream: &Arc<Downstream>,
+) -> Unasked {
+    let listener = Listener {
+        fleet: Arc::clone(fleet),
+        upstream: Arc::clone(upstream),
+        downstream: Arc::clone(downstream),
+        place: downstream.berth(upstream).ear().join(false),
+        hearing: None,
+        pause: Pause::default(),
+    };
+    Box::pin(stream::unfold(listener, async |mut listener| {
+        let message = listener.next().await;
+        Some((message, listener))
+    }))
+}
 
-impl Ear {
+// === impl Listener ===
+
+impl Listener {
     /// The next thing for the client, over as many sessions as it takes.
     async fn next(&mut self) -> Message {
         loop {
-            let Some(hearing) = &mut self.hearing else {
+            let Some(hearing) = &self.hearing else {
                 self.begin().await;
                 continue;
             };
-            match hearing.inbound.next().await {
+            let session = &hearing.session;
+            match poll_fn(|cx| self.place.poll_heard(session, cx)).await {
                 Ok(message) => {
-                    self.pause = FIRST_PAUSE;
-                    if let Some(message) = pass_on(&self.downstream, &hearing.session, message) {
+                    self.pause = Pause::default();
+                    let said = Said::unasked(&self.upstream, session);
+                    if let Some(message) = self.downstream.pass_on(said, message) {
                         return message;
                     }
                 }
                 Err(_) => {
+                    self.downstream.questions().forget_session(session);
                     self.hearing = None;
-                    self.rest().await;
+                    self.pause.rest().await;
                 }
             }
         }
@@ -108,38 +135,40 @@ impl Ear {
             // No session lasts long enough for it to say anything.
             return std::future::pending().await;
         }
-        match self.fleet.lease(&self.upstream, &key).await {
-            Ok(lease) => {
-                let (session, inbound) = (lease.clone(), lease.listen());
-                let is_own = matches!(key.scope(), Scope::Client(_));
-                self.hearing = Some(Hearing { session, inbound, _lease: is_own.then_some(lease) });
-            }
+        match self.find(&key).await {
+            Ok(hearing) => self.hearing = Some(hearing),
             Err(failure) => {
                 tracing::debug!(%failure, "an upstream cannot be listened to");
-                self.rest().await;
+                self.pause.rest().await;
             }
         }
-    }
-
-    async fn rest(&mut self) {
-        sleep(self.pause).await;
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-fn pass_on(
-    downstream: &Downstream,
-    session: &Session<WireLink>,
-    message: Message,
-) -> Option<Message> {
-    match message {
-        Message::Request(request) => {
-            downstream.ask(session, &request).map(|asked| asked.request.into())
+impl Listener {
+    async fn find(&self, key: &Key) -> Result<Hearing, Failure> {
+        let berth = self.downstream.berth(&self.upstream);
+        if let Some(commons) = berth.commons_of(&self.upstream) {
+            let session = commons.home(&self.fleet, &self.upstream).await?;
+            return Ok(Hearing { session, _lease: None });
         }
-        Message::Notification(said) if said.method() == method::CANCELLED => {
-            downstream.taken_back(session, &said).map(Notification::into)
-        }
-        said @ Message::Notification(_) => Some(said),
-        Message::Response(_) => None,
+        let lease = self.fleet.lease(&self.upstream, key).await?;
+        Ok(Hearing { session: Session::clone(&lease), _lease: Some(lease) })
+    }
+}
+
+// === impl Pause ===
+
+impl Pause {
+    /// Waits.
+    pub(crate) async fn rest(&mut self) {
+        sleep(self.0).await;
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+    }
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
     }
 }

@@ -2,20 +2,30 @@
 
 mod admin;
 mod aggregate;
+mod atlas;
 mod berth;
+mod bulletin;
 mod catalogue;
+mod commons;
+mod declared;
 mod dial;
 mod direct;
 mod doors;
 mod downstream;
+mod ear;
 mod endpoint;
 mod error;
 mod fleet;
 mod fresh;
 mod gateway;
 mod heard;
+mod lookout;
+mod names;
+mod questions;
 mod relay;
 mod settings;
+mod severity;
+mod trace;
 mod upstream;
 mod wire;
 

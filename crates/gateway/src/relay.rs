@@ -8,9 +8,10 @@ use std::{
 };
 
 use tokio::time::{Sleep, sleep};
+use tracing::Span;
 use wharf_pool::{Call, Lease};
 use wharf_proto::{
-    Json, Message, Notification, Request, Response, method,
+    Json, Message, Request, Response,
     server::Refusal,
     transport::{CallError, Exchange, Fate, Fault},
 };
@@ -18,10 +19,12 @@ use wharf_proto::{
 use crate::{
     OnDisconnect, Repeat,
     berth::Boarding,
-    downstream::{Downstream, Entry},
+    downstream::{Downstream, Entry, Said},
+    ear::Place,
     error::Failure,
     fleet::Fleet,
     settings::SESSION_REPLACED,
+    trace,
     upstream::Upstream,
     wire::WireLink,
 };
@@ -39,11 +42,13 @@ pub(crate) struct Relay {
     leg: Leg,
     has_retried: bool,
     has_spoken: bool,
+    /// The upstream has asked the client something.
+    has_asked: bool,
     /// What its upstream's settings say; the default until that is known.
     on_disconnect: OnDisconnect,
-    /// What the upstream has asked the client in the course of this call.
-    questions: Vec<u64>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// The call in logs and traces.
+    span: Span,
 }
 
 /// Where a call is to go: an upstream, and the request as that one knows it.
@@ -55,9 +60,19 @@ enum Leg {
     /// On the way to a session.
     Leasing(Pin<Box<dyn Future<Output = Result<Leased, Setback>> + Send>>),
     /// Under way on one.
-    Calling { call: Call<WireLink>, leased: Leased },
+    Calling(Calling),
     /// Over.
     Over,
+}
+
+/// A call under way.
+struct Calling {
+    call: Call<WireLink>,
+    leased: Leased,
+    /// Where it hears what its session says unasked, if it has to.
+    place: Option<Place>,
+    /// The answer, while something that was said before it is brought first.
+    answer: Option<Response>,
 }
 
 struct Leased {
@@ -71,6 +86,8 @@ struct Leased {
 /// Why there is no session for a call.
 enum Setback {
     Failure(Failure),
+    /// It needs none: it is answered.
+    Answered(Arc<Upstream>, Request, Response),
     /// The client's session was lost, and it is to be told so.
     Lost,
 }
@@ -86,10 +103,12 @@ impl Relay {
         route: impl Future<Output = Route> + Send + 'static,
     ) -> Self {
         let entry = downstream.enter(request.id());
+        let span = trace::span(&request);
         let leasing = {
             let (fleet, downstream) = (Arc::clone(fleet), Arc::clone(downstream));
             async move {
                 let (upstream, request) = route.await?;
+                Span::current().record("upstream", upstream.id().as_str());
                 lease(&fleet, &downstream, upstream, request).await
             }
         };
@@ -101,9 +120,10 @@ impl Relay {
             leg: Leg::Leasing(Box::pin(leasing)),
             has_retried: false,
             has_spoken: false,
+            has_asked: false,
             on_disconnect: OnDisconnect::default(),
-            questions: Vec::new(),
             deadline: None,
+            span,
         }
     }
 
@@ -124,8 +144,7 @@ impl Relay {
         let limit = leased.upstream.settings.call_timeout;
         self.on_disconnect = leased.upstream.settings.on_disconnect;
         self.deadline = limit.map(|limit| Box::pin(sleep(limit)));
-        let call = leased.lease.call(&leased.request);
-        self.leg = Leg::Calling { call, leased };
+        self.leg = Leg::Calling(Calling::new(&self.downstream, leased));
     }
 
     /// Makes the call once more, on a session that is good, if that is safe.
@@ -146,26 +165,13 @@ impl Relay {
 
     /// What the client gets of what an upstream says before its answer.
     fn pass_on(&mut self, message: Message) -> Option<Message> {
-        let Leg::Calling { leased, .. } = &self.leg else { return None };
-        match message {
-            Message::Request(request) => {
-                let asked = self.downstream.ask(&leased.lease, &request)?;
-                self.questions.push(asked.number);
-                Some(asked.request.into())
-            }
-            Message::Notification(notification) => {
-                let notification = self.translate(leased, notification)?;
-                Some(notification.into())
-            }
-            response @ Message::Response(_) => Some(response),
-        }
-    }
-
-    fn translate(&self, leased: &Leased, said: Notification) -> Option<Notification> {
-        if said.method() == method::CANCELLED {
-            return self.downstream.taken_back(&leased.lease, &said);
-        }
-        Some(said)
+        let Leg::Calling(Calling { leased, .. }) = &self.leg else { return None };
+        let call = (self.entry.number, &self.request);
+        let said = Said::in_call(&leased.upstream, &leased.lease, call);
+        let message = self.downstream.pass_on(said, message)?;
+        self.has_asked |= matches!(message, Message::Request(_));
+        self.has_spoken = true;
+        Some(message)
     }
 
     /// The end of the call, be it an answer or a failure.
@@ -199,8 +205,8 @@ impl Relay {
 
     /// The end of a call that an upstream has answered.
     fn answered(&mut self, mut response: Response) -> Message {
-        if let Leg::Calling { leased, .. } = &self.leg {
-            self.downstream.berth(&leased.upstream).note(&leased.request, &response);
+        if let Leg::Calling(Calling { leased, .. }) = &self.leg {
+            self.downstream.note(&leased.upstream, &leased.request, &response);
             if leased.is_replacement {
                 response = marked(response);
             }
@@ -213,6 +219,8 @@ impl Exchange for Relay {
     type Error = Refusal;
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Refusal>> {
+        let span = self.span.clone();
+        let _in_span = span.enter();
         if self.entry.poll_cancelled(cx).is_ready() {
             // Dropping the call tells the upstream.
             self.leg = Leg::Over;
@@ -225,18 +233,21 @@ impl Exchange for Relay {
                     Err(Setback::Failure(failure)) => {
                         return Poll::Ready(Ok(self.fail(&failure)));
                     }
+                    Err(Setback::Answered(upstream, request, response)) => {
+                        self.downstream.note(&upstream, &request, &response);
+                        return Poll::Ready(Ok(self.finish(response)));
+                    }
                     Err(Setback::Lost) => {
                         self.leg = Leg::Over;
                         return Poll::Ready(Err(Refusal::SessionEnded));
                     }
                 },
-                Leg::Calling { call, .. } => match call.poll_next(cx) {
+                Leg::Calling(calling) => match calling.poll_next(cx) {
                     Poll::Ready(Ok(Message::Response(response))) => {
                         return Poll::Ready(Ok(self.answered(response)));
                     }
                     Poll::Ready(Ok(message)) => {
                         if let Some(message) = self.pass_on(message) {
-                            self.has_spoken = true;
                             return Poll::Ready(Ok(message));
                         }
                     }
@@ -263,7 +274,8 @@ impl Exchange for Relay {
 impl Relay {
     /// A call that failed: to be made again, or over.
     fn fall(&mut self, error: CallError) -> Option<Message> {
-        let Leg::Calling { leased, .. } = std::mem::replace(&mut self.leg, Leg::Over) else {
+        let Leg::Calling(Calling { leased, .. }) = std::mem::replace(&mut self.leg, Leg::Over)
+        else {
             unreachable!("only a call under way fails")
         };
         if self.may_begin_again(&leased, &error) {
@@ -275,7 +287,8 @@ impl Relay {
     }
 
     fn run_out(&mut self) -> Message {
-        let Leg::Calling { leased, .. } = std::mem::replace(&mut self.leg, Leg::Over) else {
+        let Leg::Calling(Calling { leased, .. }) = std::mem::replace(&mut self.leg, Leg::Over)
+        else {
             unreachable!("only a call under way runs out of time")
         };
         let limit = leased.upstream.settings.call_timeout.unwrap_or_default();
@@ -286,9 +299,42 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        for number in self.questions.drain(..) {
-            self.downstream.unask(number);
+        if self.has_asked {
+            self.downstream.questions().forget_call(self.entry.number);
         }
+    }
+}
+
+// === impl Calling ===
+
+impl Calling {
+    fn new(downstream: &Downstream, leased: Leased) -> Self {
+        let berth = downstream.berth(&leased.upstream);
+        let place = berth.is_heard_by_calls().then(|| {
+            let place = berth.ear().join(true);
+            place.attend(&leased.lease);
+            place
+        });
+        Self { call: leased.lease.call(&leased.request), leased, place, answer: None }
+    }
+
+    /// Polls for what is said in the course of the call, then its answer.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, CallError>> {
+        let Some(place) = &self.place else { return self.call.poll_next(cx) };
+        if let Poll::Ready(Ok(message)) = place.poll_heard(&self.leased.lease, cx) {
+            return Poll::Ready(Ok(message));
+        }
+        if let Some(answer) = self.answer.take() {
+            return Poll::Ready(Ok(answer.into()));
+        }
+        let message = std::task::ready!(self.call.poll_next(cx))?;
+        let Message::Response(answer) = message else { return Poll::Ready(Ok(message)) };
+        // What was said before it may have come in since.
+        if let Poll::Ready(Ok(message)) = place.poll_heard(&self.leased.lease, cx) {
+            self.answer = Some(answer);
+            return Poll::Ready(Ok(message));
+        }
+        Poll::Ready(Ok(answer.into()))
     }
 }
 
@@ -304,8 +350,12 @@ async fn lease(
     upstream: Arc<Upstream>,
     request: Request,
 ) -> Result<Leased, Setback> {
-    let lease = fleet.lease(&upstream, &downstream.key_for_call(&upstream)).await?;
-    let boarding = downstream.berth(&upstream).board(&upstream, &lease).await;
+    let key = downstream.key_for_call(&upstream);
+    if let Some(response) = downstream.set_up_in_common(&upstream, &request).await {
+        return Err(Setback::Answered(upstream, request, response?));
+    }
+    let lease = fleet.lease(&upstream, &key).await?;
+    let boarding = downstream.board(&upstream, &lease).await;
     if boarding == Boarding::Lost {
         return Err(Setback::Lost);
     }

@@ -16,6 +16,7 @@ use wharf_proto::{Json, Revision};
 
 use crate::{
     ScopeSetting, SetupError, Transport, UpstreamId, UpstreamSettings, catalogue::Catalogue,
+    commons::AllCommons,
 };
 
 /// All upstreams of a gateway.
@@ -32,6 +33,7 @@ pub(crate) struct Upstream {
     pub(crate) index: usize,
     pub(crate) settings: UpstreamSettings,
     pub(crate) catalogue: Catalogue,
+    pub(crate) commons: AllCommons,
     credential: Fingerprint,
     own_key: OnceLock<Key>,
     found: Mutex<Arc<OnceCell<Transport>>>,
@@ -112,6 +114,7 @@ impl Upstream {
             index,
             settings,
             catalogue: Catalogue::default(),
+            commons: AllCommons::default(),
             credential,
             own_key: OnceLock::new(),
             found: Mutex::default(),

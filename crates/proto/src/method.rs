@@ -55,3 +55,17 @@ pub const ELICIT: &str = "elicitation/create";
 pub const ROOTS_LIST: &str = "roots/list";
 /// The roots are others than before.
 pub const ROOTS_LIST_CHANGED: &str = "notifications/roots/list_changed";
+
+/// The user has done what a URL elicitation asked for (2025-11-25).
+pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
+
+/// How a task is getting on (2025-11-25, as the other task methods).
+pub const TASKS_GET: &str = "tasks/get";
+/// What has become of a task.
+pub const TASKS_RESULT: &str = "tasks/result";
+/// Lists tasks.
+pub const TASKS_LIST: &str = "tasks/list";
+/// Cancels a task.
+pub const TASKS_CANCEL: &str = "tasks/cancel";
+/// A task is getting on.
+pub const TASKS_STATUS: &str = "notifications/tasks/status";

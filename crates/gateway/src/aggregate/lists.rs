@@ -1,7 +1,7 @@
 //! The lists of `/mcp`: those of all upstreams, one after the other, in pages
 //! of the gateway's own.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use futures_util::future::join_all;
 use wharf_proto::Json;
@@ -21,14 +21,13 @@ pub(super) async fn page(
 ) -> Result<Json, Failure> {
     let start = cursor.map_or(Ok(0), |cursor| read_cursor(kind, &cursor))?;
     let listings = listings(fleet, kind).await;
-    let total: usize = listings.iter().map(|listing| listing.items.len()).sum();
-    if start > total {
+    let items = merged(kind, &listings);
+    if start > items.len() {
         return Err(Failure::BadCursor);
     }
-    let size = fleet.settings.page_size.max(1);
-    let items = listings.iter().flat_map(|listing| &listing.items).skip(start).take(size);
-    let next = (start + size < total).then(|| write_cursor(kind, start + size));
-    Ok(write_page(kind, items, next.as_ref()))
+    let end = items.len().min(start + fleet.settings.page_size.max(1));
+    let next = (end < items.len()).then(|| write_cursor(kind, end));
+    Ok(write_page(kind, items[start..end].iter().copied(), next.as_ref()))
 }
 
 async fn listings(fleet: &Fleet, kind: Kind) -> Vec<Arc<Listing>> {
@@ -39,6 +38,15 @@ async fn listings(fleet: &Fleet, kind: Kind) -> Vec<Arc<Listing>> {
             .ok()
     });
     join_all(asked).await.into_iter().flatten().collect()
+}
+
+/// What there is. A URI stands there once: for the first upstream that has
+/// it, which is the one that is asked for it.
+fn merged(kind: Kind, listings: &[Arc<Listing>]) -> Vec<&Json> {
+    let mut seen = HashSet::new();
+    let items = listings.iter().flat_map(|listing| listing.items());
+    let items = items.filter(|item| kind.is_prefixed() || seen.insert(&item.key));
+    items.map(|item| &item.shown).collect()
 }
 
 fn write_page<'a>(kind: Kind, items: impl Iterator<Item = &'a Json>, next: Option<&Json>) -> Json {

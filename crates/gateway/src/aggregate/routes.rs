@@ -1,76 +1,154 @@
 //! Which upstream a request on `/mcp` is for, and how that one knows it.
+//!
+//! Names say it by their prefix. URIs are the same on both sides, and so have
+//! to be found: in what the client has subscribed to; in the lists; in what
+//! the client was shown in results; in the templates. What is known already is
+//! looked at before any upstream is asked.
 
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use wharf_proto::{Json, Request, Text, method};
 
-use crate::{catalogue::Kind, error::Failure, fleet::Fleet, relay::Route, upstream::Upstream};
+use crate::{
+    catalogue::{Kind, Listing},
+    downstream::Downstream,
+    error::Failure,
+    fleet::Fleet,
+    names,
+    relay::Route,
+    upstream::Upstream,
+};
 
 /// The upstream of a request, and the request with that upstream's own name
-/// in it. A URI is the same on both sides.
-pub(crate) async fn route(fleet: Arc<Fleet>, request: Request) -> Route {
+/// in it.
+pub(crate) async fn route(
+    fleet: Arc<Fleet>,
+    downstream: Arc<Downstream>,
+    request: Request,
+) -> Route {
+    let name = |param| need(&request, param);
     match request.method() {
-        method::TOOLS_CALL => by_name(&fleet, &request, "tool", &need(&request, "name")?),
-        method::PROMPTS_GET => by_name(&fleet, &request, "prompt", &need(&request, "name")?),
-        method::RESOURCES_READ => by_uri(&fleet, &request, &need(&request, "uri")?).await,
-        _ => by_reference(&fleet, &request).await,
+        method::TOOLS_CALL => by_name(&fleet, &request, Kind::Tools, &name("name")?).await,
+        method::PROMPTS_GET => by_name(&fleet, &request, Kind::Prompts, &name("name")?).await,
+        method::RESOURCES_READ | method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => {
+            by_uri(&fleet, &downstream, &request, &name("uri")?).await
+        }
+        method::TASKS_GET | method::TASKS_RESULT | method::TASKS_CANCEL => {
+            by_task(&fleet, &downstream, &request, &name("taskId")?)
+        }
+        _ => by_reference(&fleet, &downstream, &request).await,
     }
 }
 
 /// `completion/complete` names a prompt, or a resource template.
-async fn by_reference(fleet: &Fleet, request: &Request) -> Route {
+async fn by_reference(fleet: &Fleet, downstream: &Downstream, request: &Request) -> Route {
     let reference = need(request, "ref")?;
     let missing = || Failure::Missing { method: request.method().into(), param: "ref" };
     if let Some(name) = reference.field("name") {
-        return by_name(fleet, request, "prompt", &name);
+        return by_name(fleet, request, Kind::Prompts, &name).await;
     }
-    by_uri(fleet, request, &reference.field("uri").ok_or_else(missing)?).await
+    by_uri(fleet, downstream, request, &reference.field("uri").ok_or_else(missing)?).await
 }
 
 /// By the prefix of a name. Whether the upstream has it is for the upstream
 /// to say: it may be newer than our list.
-fn by_name(fleet: &Fleet, request: &Request, what: &'static str, part: &Json) -> Route {
+async fn by_name(fleet: &Fleet, request: &Request, kind: Kind, part: &Json) -> Route {
     let name = part.to_text().unwrap_or_default();
+    let what = if kind == Kind::Tools { "tool" } else { "prompt" };
+    let unknown = || Failure::Unknown { what, name: name.as_str().into() };
     let split = name.split_once(fleet.settings.separator.as_str());
     let found = split.and_then(|(id, own)| Some((fleet.upstreams.find(id)?, own)));
-    let Some((upstream, own)) = found else {
-        return Err(Failure::Unknown { what, name: name.as_str().into() });
+    let (upstream, own) = found.ok_or_else(unknown)?;
+    let own = if names::is_short(own) {
+        long_for(fleet, upstream, kind, own).await?.ok_or_else(unknown)?
+    } else {
+        own.into()
     };
-    let request = request.rewrite().replace(part, &Json::string(own)).finish();
+    let request = request.rewrite().replace(part, &Json::string(&own)).finish();
     Ok((Arc::clone(upstream), request))
 }
 
-/// By the lists: who has a resource of this URI, else whose template gives
-/// most of it. Of several, the first in the configuration.
-async fn by_uri(fleet: &Fleet, request: &Request, part: &Json) -> Route {
+/// What a short form is short for.
+async fn long_for(
+    fleet: &Fleet,
+    upstream: &Upstream,
+    kind: Kind,
+    short: &str,
+) -> Result<Option<Text>, Failure> {
+    if let Some(Ok(known)) = upstream.catalogue.list(kind).last()
+        && let Some(long) = known.long_for(short)
+    {
+        return Ok(Some(long.clone()));
+    }
+    Ok(fleet.listing(upstream, kind).await?.long_for(short).cloned())
+}
+
+/// Who made a task; where nobody is known to have, who alone can have.
+fn by_task(fleet: &Fleet, downstream: &Downstream, request: &Request, part: &Json) -> Route {
+    let id = part.to_text().unwrap_or_default();
+    let upstream = downstream.atlas().task(&id).map(|index| &fleet.upstreams.all()[index]);
+    let unknown = || Failure::Unknown { what: "task", name: id.as_str().into() };
+    Ok((Arc::clone(upstream.ok_or_else(unknown)?), request.clone()))
+}
+
+async fn by_uri(fleet: &Fleet, downstream: &Downstream, request: &Request, part: &Json) -> Route {
     let uri: Text = part.to_text().unwrap_or_default();
-    let found = match holder(fleet, &uri).await {
-        Some(upstream) => Some(upstream),
-        None => likeliest(fleet, &uri).await,
+    let found = match at_hand(fleet, downstream, &uri) {
+        Some(upstream) => Some(Arc::clone(upstream)),
+        None => asked_for(fleet, downstream, &uri).await.map(Arc::clone),
     };
     let upstream = found.ok_or_else(|| Failure::NoResource { uri: uri.as_str().into() })?;
-    Ok((Arc::clone(upstream), request.clone()))
+    Ok((upstream, request.clone()))
 }
 
-async fn holder<'f>(fleet: &'f Fleet, uri: &str) -> Option<&'f Arc<Upstream>> {
-    let asked = fleet.upstreams.all().iter().map(async |upstream| {
-        let listing = fleet.listing(upstream, Kind::Resources).await.ok()?;
-        listing.has(uri).then_some(upstream)
-    });
-    join_all(asked).await.into_iter().flatten().next()
+/// Who has the resource, as far as that is known without asking anybody.
+fn at_hand<'f>(
+    fleet: &'f Fleet,
+    downstream: &'f Downstream,
+    uri: &str,
+) -> Option<&'f Arc<Upstream>> {
+    let listed = |upstream: &&Arc<Upstream>| {
+        let known = upstream.catalogue.list(Kind::Resources).last();
+        known.is_some_and(|known| known.is_ok_and(|listing| listing.has(uri)))
+    };
+    downstream
+        .subscribed(uri)
+        .or_else(|| fleet.upstreams.all().iter().find(listed))
+        .or_else(|| downstream.atlas().resource(uri).map(|index| &fleet.upstreams.all()[index]))
 }
 
-async fn likeliest<'f>(fleet: &'f Fleet, uri: &str) -> Option<&'f Arc<Upstream>> {
-    let asked = fleet.upstreams.all().iter().map(async |upstream| {
-        let listing = fleet.listing(upstream, Kind::Templates).await.ok()?;
-        let matched = if listing.has(uri) { Some(usize::MAX) } else { listing.longest_match(uri) };
-        Some((matched?, upstream))
+/// Who lists the resource now; else whose template gives most of its URI. Of
+/// several, the first in the configuration.
+async fn asked_for<'f>(
+    fleet: &'f Fleet,
+    downstream: &Downstream,
+    uri: &str,
+) -> Option<&'f Arc<Upstream>> {
+    let listings = all(fleet, Kind::Resources).await;
+    let holder = listings.iter().find(|(_, listing)| listing.has(uri));
+    if let Some((upstream, _)) = holder {
+        return Some(upstream);
+    }
+    if let Some(index) = downstream.atlas().resource(uri) {
+        return Some(&fleet.upstreams.all()[index]);
+    }
+    let templates = all(fleet, Kind::Templates).await;
+    let matches = templates.iter().filter_map(|(upstream, listing)| {
+        let whole = listing.has(uri).then_some(usize::MAX);
+        Some((whole.or_else(|| listing.longest_match(uri))?, *upstream))
     });
-    let matches = join_all(asked).await.into_iter().flatten();
     // `max_by_key` would take the last of the longest.
     let longest = matches.reduce(|best, next| if next.0 > best.0 { next } else { best });
     longest.map(|(_, upstream)| upstream)
+}
+
+async fn all(fleet: &Fleet, kind: Kind) -> Vec<(&Arc<Upstream>, Arc<Listing>)> {
+    let asked = fleet.upstreams.all().iter().map(async |upstream| {
+        let listing = fleet.listing(upstream, kind).await.ok()?;
+        Some((upstream, listing))
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 fn need(request: &Request, param: &'static str) -> Result<Json, Failure> {

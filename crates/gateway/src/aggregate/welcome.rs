@@ -1,39 +1,49 @@
 //! The answer to `initialize` on `/mcp`.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
+use serde_json::{Map, Value, json};
 use tokio::time::timeout;
+use wharf_pool::Handshake;
 use wharf_proto::{Json, Revision};
 
-use crate::{fleet::Fleet, upstream::own_info};
+use crate::{
+    catalogue::{Change, Kind},
+    fleet::Fleet,
+    upstream::own_info,
+};
 
-/// The capabilities of a server that can be bridged to many clients.
-const BRIDGED: [&str; 4] = ["tools", "prompts", "resources", "completions"];
+/// What a client is told that there is.
+#[derive(Debug, Clone)]
+pub(super) struct Offer {
+    /// By their capabilities.
+    lists: Vec<&'static str>,
+    pub(super) has_logging: bool,
+    pub(super) has_tasks: bool,
+}
+
+/// What all upstreams have said of themselves; nothing, where one could not
+/// be asked.
+struct Voices(Vec<Option<Arc<Handshake>>>);
 
 /// What all upstreams together can do. One that cannot be asked now may come
-/// back, and may then have anything.
-pub(super) async fn welcome(fleet: &Fleet, revision: Revision) -> Json {
+/// back, and may then have anything but what only some have.
+pub(super) async fn welcome(fleet: &Fleet, revision: Revision) -> (Json, Offer) {
     let limit = fleet.settings.list_timeout;
     let upstreams = fleet.upstreams.all();
     let asked = upstreams
         .iter()
         .map(async |upstream| timeout(limit, fleet.handshake(upstream)).await.ok()?.ok());
-    let handshakes = join_all(asked).await;
-    let offers = |capability: &&str| {
-        handshakes.iter().any(|handshake| {
-            handshake.as_ref().is_none_or(|handshake| handshake.offers(capability))
-        })
-    };
-    let capabilities: serde_json::Map<_, _> = BRIDGED
-        .into_iter()
-        .filter(offers)
-        .map(|capability| (capability.to_owned(), serde_json::json!({})))
-        .collect();
-    let instructions = upstreams.iter().zip(&handshakes).filter_map(|(upstream, handshake)| {
+    let voices = Voices(join_all(asked).await);
+    let instructions = upstreams.iter().zip(&voices.0).filter_map(|(upstream, handshake)| {
         let text = handshake.as_ref()?.result.field("instructions")?.to_text()?;
         Some(format!("{}: {text}", upstream.id()))
     });
     let instructions: Vec<_> = instructions.collect();
-    let mut result = serde_json::json!({
+    let capabilities = voices.capabilities(revision);
+    let offer = Offer::of(&capabilities);
+    let mut result = json!({
         "protocolVersion": revision.as_str(),
         "capabilities": capabilities,
         "serverInfo": own_info(),
@@ -41,5 +51,81 @@ pub(super) async fn welcome(fleet: &Fleet, revision: Revision) -> Json {
     if !instructions.is_empty() {
         result["instructions"] = instructions.join("\n\n").into();
     }
-    Json::from_value(&result).expect("it is JSON")
+    (Json::from_value(&result).expect("it is JSON"), offer)
+}
+
+// === impl Voices ===
+
+impl Voices {
+    /// What works for a client. Changes of the lists are announced by the
+    /// gateway, whatever the upstreams do.
+    fn capabilities(&self, revision: Revision) -> Map<String, Value> {
+        let mut capabilities = Map::new();
+        for (name, particulars) in [
+            ("tools", json!({"listChanged": true})),
+            ("prompts", json!({"listChanged": true})),
+            ("resources", json!({"listChanged": true})),
+            ("logging", json!({})),
+        ] {
+            if self.may_offer(name) {
+                capabilities.insert(name.to_owned(), particulars);
+            }
+        }
+        if let Some(resources) = capabilities.get_mut("resources")
+            && self.say(&["resources", "subscribe"])
+        {
+            resources["subscribe"] = true.into();
+        }
+        // 2024-11-05 completes arguments too, but has no word for it.
+        if revision >= Revision::V2025_03_26 && self.may_offer("completions") {
+            capabilities.insert("completions".to_owned(), json!({}));
+        }
+        if revision >= Revision::V2025_11_25
+            && let Some(tasks) = self.tasks()
+        {
+            capabilities.insert("tasks".to_owned(), tasks);
+        }
+        capabilities
+    }
+
+    fn tasks(&self) -> Option<Value> {
+        if !self.say(&["tasks", "requests", "tools", "call"]) {
+            return None;
+        }
+        let mut tasks = json!({"requests": {"tools": {"call": {}}}});
+        for name in ["list", "cancel"] {
+            if self.say(&["tasks", name]) {
+                tasks[name] = json!({});
+            }
+        }
+        Some(tasks)
+    }
+
+    fn may_offer(&self, capability: &str) -> bool {
+        self.0.iter().any(|one| one.as_ref().is_none_or(|handshake| handshake.offers(capability)))
+    }
+
+    /// Whether one that could be asked has said so.
+    fn say(&self, path: &[&str]) -> bool {
+        let said = self.0.iter().flatten().map(|handshake| handshake.capabilities().path(path));
+        said.flatten().any(|said| said.as_str() == "true" || said.is_object())
+    }
+}
+
+// === impl Offer ===
+
+impl Offer {
+    fn of(capabilities: &Map<String, Value>) -> Self {
+        let lists = Kind::ALL.map(Kind::capability).into_iter();
+        Self {
+            lists: lists.filter(|name| capabilities.contains_key(*name)).collect(),
+            has_logging: capabilities.contains_key("logging"),
+            has_tasks: capabilities.contains_key("tasks"),
+        }
+    }
+
+    /// Whether the client was told that there is such a list.
+    pub(super) fn has(&self, change: Change) -> bool {
+        change.kinds().iter().any(|kind| self.lists.contains(&kind.capability()))
+    }
 }
