@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{tidy, workspace};
+use crate::{load, tidy, workspace};
 
 /// Runs every check up to the first failure, and says what was run and how long it took.
 ///
@@ -38,6 +38,7 @@ fn all(root: &Path, steps: &mut Steps) -> Result<()> {
         steps.cargo(cargo(&["test", "--lib", "--bins", "--tests"]).args(&workspace))?;
     }
     steps.cargo(cargo(&["test", "--doc"]).args(&workspace))?;
+    steps.step("cargo xtask load-test smoke --build dev", || load::smoke(root))?;
     let doc = cargo(&["doc", "--no-deps", "--document-private-items"]).args(&workspace);
     steps.cargo(doc.env("RUSTDOCFLAGS", "-D warnings"))?;
     if is_installed(root, "deny") {

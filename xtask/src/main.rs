@@ -13,9 +13,15 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bare_proxy;
+mod bench;
 mod ci;
 mod conformance;
+mod load;
+mod report;
+mod stage;
 mod tidy;
+mod vitals;
 mod workspace;
 
 /// Runs a task on this repository.
@@ -35,6 +41,13 @@ enum Task {
     Conformance(conformance::ConformanceArgs),
     /// Check the rules of this repository that no compiler or linter knows.
     Tidy,
+    /// Put many users on Wharf, check every answer, and say whose each failure is.
+    LoadTest(load::Args),
+    /// Measure what Wharf costs on the way of a call, next to a proxy that does nothing.
+    Bench(bench::Args),
+    /// Pass HTTP on and do nothing else: what `bench` compares with.
+    #[command(hide = true)]
+    BareProxy(bare_proxy::Args),
 }
 
 fn main() -> ExitCode {
@@ -57,6 +70,9 @@ impl Xtask {
             Task::Ci => ci::run(&root),
             Task::Conformance(args) => conformance::run(&root, &args),
             Task::Tidy => tidy::run(&root),
+            Task::LoadTest(args) => load::run(&root, &args),
+            Task::Bench(args) => bench::run(&root, &args),
+            Task::BareProxy(args) => bare_proxy::run(&args),
         }
     }
 }

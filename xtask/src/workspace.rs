@@ -75,6 +75,21 @@ pub(crate) fn members(root: &Path) -> Result<Vec<Member>> {
     Ok(members)
 }
 
+/// Where cargo puts what it builds.
+///
+/// # Errors
+///
+/// When `cargo metadata` fails.
+pub(crate) fn target(root: &Path) -> Result<PathBuf> {
+    let metadata = MetadataCommand::new()
+        .cargo_path(cargo_path())
+        .current_dir(root)
+        .no_deps()
+        .exec()
+        .context("cargo metadata failed")?;
+    Ok(metadata.target_directory.into_std_path_buf())
+}
+
 /// The names of the packages that the code of `name` is built from with all its features, itself included and tests apart.
 ///
 /// # Errors

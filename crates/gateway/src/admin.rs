@@ -11,6 +11,7 @@ use std::{
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use wharf_http::{Body, Guard, json_response};
 use wharf_pool::{LatencySnapshot, UpstreamSnapshot};
 
@@ -115,7 +116,12 @@ impl Admin {
                 value
             })
             .collect();
-        json!({ "clients": aggregate, "draining": self.readiness.is_draining(), "upstreams": upstreams })
+        json!({
+            "clients": aggregate,
+            "draining": self.readiness.is_draining(),
+            "tasks": Handle::current().metrics().num_alive_tasks(),
+            "upstreams": upstreams,
+        })
     }
 }
 

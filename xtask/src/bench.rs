@@ -1,0 +1,93 @@
+//! `cargo xtask bench`: what Wharf costs on the way of a call, next to a proxy that does nothing.
+//!
+//! Everything that is compared is measured in the same run, on the same upstream and load, in turns: a machine that is
+//! slower for a minute is slower for all of them.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+mod case;
+mod chart;
+mod crowd;
+mod curve;
+mod idle;
+mod lane;
+mod result;
+mod round;
+
+use crate::stage::{Build, Stage};
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// What is measured.
+    #[arg(value_enum, default_value = "calls")]
+    subject: Subject,
+    /// How many users call at once; may be repeated.
+    #[arg(long, default_values_t = [1, 50, 500])]
+    users: Vec<usize>,
+    /// In which form the upstream answers, and over which transport.
+    #[arg(long, value_enum, default_values_t = case::Wire::ALL)]
+    wire: Vec<case::Wire>,
+    /// How large the results are, in bytes.
+    #[arg(long, default_values_t = [16, 64 * 1024])]
+    bytes: Vec<usize>,
+    /// The ways to the upstream.
+    #[arg(long, value_enum, default_values_t = lane::Lane::ALL, value_delimiter = ',')]
+    lanes: Vec<lane::Lane>,
+    /// How many turns each way has.
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// How long a turn is, in milliseconds.
+    #[arg(long, default_value_t = 1000)]
+    turn: u64,
+    /// For `idle`, how many pairs of sessions; for `curve`, how much is held: may be repeated.
+    #[arg(long, default_values_t = [10, 1000, 10_000])]
+    count: Vec<usize>,
+    /// Where the JSON file and the plot go [default: target/bench].
+    #[arg(long)]
+    out: Option<PathBuf>,
+    /// How the programs are built.
+    #[arg(long, value_enum, default_value = "release")]
+    build: Build,
+}
+
+/// What can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Subject {
+    /// Latency and CPU that each way adds to a call.
+    Calls,
+    /// Memory of sessions that nobody uses.
+    Idle,
+    /// CPU per call, by how much is held besides.
+    Curve,
+}
+
+/// Measures.
+///
+/// # Errors
+///
+/// Where something cannot be built or started, or answers wrongly.
+pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
+    let stage = Stage::set(root, args.build)?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
+    let out = args.out.clone().unwrap_or_else(|| stage.target().join("bench"));
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let turns = round::Turns { rounds: args.rounds, length: Duration::from_millis(args.turn) };
+    match args.subject {
+        Subject::Calls => {
+            let cases = case::Case::all(&args.wire, &args.bytes, &args.users);
+            let results = runtime.block_on(round::measure(&stage, &cases, &args.lanes, turns))?;
+            result::publish(&results, &out)
+        }
+        Subject::Idle => {
+            let pairs = args.count.iter().max().copied().unwrap_or_default();
+            runtime.block_on(idle::measure(&stage, pairs, &out))
+        }
+        Subject::Curve => runtime.block_on(curve::measure(&stage, &args.count, turns, &out)),
+    }
+}

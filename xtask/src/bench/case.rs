@@ -1,0 +1,101 @@
+//! What is called in a measurement, and how it is answered.
+
+use serde::Serialize;
+
+/// One point of the matrix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(crate) struct Case {
+    pub(crate) wire: Wire,
+    /// The size of a result.
+    pub(crate) bytes: usize,
+    /// Who calls at once.
+    pub(crate) users: usize,
+}
+
+/// The transport, and the form of its answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Wire {
+    /// Streamable HTTP, answers in JSON.
+    Json,
+    /// Streamable HTTP, answers in event streams.
+    EventStream,
+    /// HTTP+SSE.
+    Sse,
+}
+
+// === impl Case ===
+
+impl Case {
+    /// Every combination.
+    pub(crate) fn all(wires: &[Wire], bytes: &[usize], users: &[usize]) -> Vec<Self> {
+        let mut all = Vec::new();
+        for &wire in wires {
+            for &bytes in bytes {
+                all.extend(users.iter().map(|&users| Self { wire, bytes, users }));
+            }
+        }
+        all
+    }
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}, {} B, {} users", self.wire, self.bytes, self.users)
+    }
+}
+
+// === impl Wire ===
+
+impl Wire {
+    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::EventStream, Self::Sse];
+
+    /// How the testkit's servers are told.
+    pub(crate) const fn flags(self) -> [&'static str; 4] {
+        match self {
+            Self::Json => ["--transport", "streamable-http", "--answers", "json"],
+            Self::EventStream => ["--transport", "streamable-http", "--answers", "event-stream"],
+            Self::Sse => ["--transport", "sse", "--answers", "fitting"],
+        }
+    }
+
+    /// How the configuration of Wharf says it.
+    pub(crate) const fn transport(self) -> &'static str {
+        match self {
+            Self::Json | Self::EventStream => "streamable-http",
+            Self::Sse => "sse",
+        }
+    }
+
+    /// Where a server is served by it.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Json | Self::EventStream => "/mcp",
+            Self::Sse => "/sse",
+        }
+    }
+}
+
+impl std::fmt::Display for Wire {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::EventStream => "event stream",
+            Self::Sse => "HTTP+SSE",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_combination_is_a_case_once() {
+        let cases = Case::all(&Wire::ALL, &[1, 2], &[1, 50, 500]);
+        assert_eq!(cases.len(), 18);
+        for (at, case) in cases.iter().enumerate() {
+            assert!(!cases[..at].contains(case), "{case}");
+        }
+    }
+}

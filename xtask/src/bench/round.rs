@@ -1,0 +1,181 @@
+//! Measuring: every way has its turn, again and again.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use hdrhistogram::Histogram;
+use tokio::{task::JoinSet, time::Instant};
+use wharf_testkit::TestClient;
+
+use super::{
+    case::{Case, Wire},
+    lane::{Lane, Paved},
+};
+use crate::{stage::Stage, vitals::Vitals};
+
+/// How often and how long each way is used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Turns {
+    pub(crate) rounds: u32,
+    pub(crate) length: Duration,
+}
+
+/// What was measured on one way.
+pub(crate) struct Measured {
+    pub(crate) lane: Lane,
+    /// In nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// Of the process in the way; zero where there is none.
+    pub(crate) cpu: Duration,
+    pub(crate) time: Duration,
+}
+
+/// What was measured in one case.
+pub(crate) struct CaseResult {
+    pub(crate) case: Case,
+    pub(crate) lanes: Vec<Measured>,
+}
+
+/// One way with its users on it.
+pub(super) struct Track {
+    paved: Paved,
+    users: Vec<Arc<TestClient>>,
+    tool: &'static str,
+    pub(super) measured: Measured,
+}
+
+/// Measures every case.
+///
+/// # Errors
+///
+/// Where something does not come up, or a call is not answered as it should be.
+pub(crate) async fn measure(
+    stage: &Stage,
+    cases: &[Case],
+    lanes: &[Lane],
+    turns: Turns,
+) -> Result<Vec<CaseResult>> {
+    let mut results = Vec::new();
+    for &case in cases {
+        println!("{case}");
+        let upstream = stage.upstream("fast-test", &case.wire.flags()).await?;
+        let mut tracks = Vec::new();
+        for lane in lanes {
+            let paved = lane.pave(stage, upstream.address(), case.wire).await?;
+            tracks.push(Track::new(paved, case, "echo").await?);
+        }
+        // Once without counting, so that every connection is there.
+        for track in &mut tracks {
+            track.warm_up(case, turns).await?;
+        }
+        for _ in 0..turns.rounds {
+            for track in &mut tracks {
+                track.turn(case, turns.length).await?;
+            }
+        }
+        let lanes = tracks.into_iter().map(|track| track.measured).collect();
+        let result = CaseResult { case, lanes };
+        print!("{}", super::result::table(&result));
+        results.push(result);
+    }
+    Ok(results)
+}
+
+// === impl Measured ===
+
+impl Measured {
+    fn new(lane: Lane) -> Self {
+        let latency = Histogram::new(3).expect("three digits are allowed");
+        Self { lane, latency, cpu: Duration::ZERO, time: Duration::ZERO }
+    }
+
+    pub(crate) fn calls(&self) -> u64 {
+        self.latency.len()
+    }
+
+    pub(crate) fn cpu_per_call(&self) -> Duration {
+        self.cpu.checked_div(u32::try_from(self.calls()).unwrap_or(u32::MAX)).unwrap_or_default()
+    }
+
+    pub(crate) fn throughput(&self) -> f64 {
+        self.calls() as f64 / self.time.as_secs_f64()
+    }
+
+    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.latency.value_at_quantile(quantile))
+    }
+}
+
+// === impl Track ===
+
+impl Track {
+    pub(super) async fn new(paved: Paved, case: Case, tool: &'static str) -> Result<Self> {
+        let mut users = Vec::new();
+        for _ in 0..case.users {
+            users.push(Arc::new(connect(case.wire, &paved.url).await?));
+        }
+        let measured = Measured::new(paved.lane);
+        Ok(Self { paved, users, tool, measured })
+    }
+
+    pub(super) async fn warm_up(&mut self, case: Case, turns: Turns) -> Result<()> {
+        self.turn(case, turns.length / 4).await?;
+        self.measured = Measured::new(self.paved.lane);
+        Ok(())
+    }
+
+    /// Lets every user call without a pause, for a while.
+    pub(super) async fn turn(&mut self, case: Case, length: Duration) -> Result<()> {
+        let cpu = || self.paved.pid().map_or(Ok(Duration::ZERO), Vitals::cpu_of);
+        let cpu_before = cpu()?;
+        let begin = Instant::now();
+        let deadline = begin + length;
+        let mut calling = JoinSet::new();
+        for (number, user) in self.users.iter().enumerate() {
+            let user = Arc::clone(user);
+            calling.spawn(call_until(deadline, user, self.tool, number, case.bytes));
+        }
+        while let Some(ended) = calling.join_next().await {
+            let latency = ended.context("a user's task died")??;
+            self.measured.latency.add(latency).context("two histograms differ")?;
+        }
+        self.measured.time += begin.elapsed();
+        self.measured.cpu += cpu()? - cpu_before;
+        Ok(())
+    }
+}
+
+/// Opens a user's session.
+pub(crate) async fn connect(wire: Wire, url: &str) -> Result<TestClient> {
+    let connected = match wire {
+        Wire::Json | Wire::EventStream => TestClient::connect_http(url).await,
+        Wire::Sse => TestClient::connect_sse(url).await,
+    };
+    connected.with_context(|| format!("no session at {url}"))
+}
+
+/// Calls until the deadline, and says how long each call took.
+async fn call_until(
+    deadline: Instant,
+    user: Arc<TestClient>,
+    tool: &'static str,
+    number: usize,
+    bytes: usize,
+) -> Result<Histogram<u64>> {
+    let mut latency = Histogram::new(3).context("three digits are allowed")?;
+    let filling = "x".repeat(bytes);
+    let mut count = 0_u64;
+    while Instant::now() < deadline {
+        count += 1;
+        let message = format!("{number}-{count} {filling}");
+        let begin = Instant::now();
+        let answer = user.call_tool(tool, &serde_json::json!({ "message": message })).await?;
+        let took = begin.elapsed();
+        if answer.text() != message {
+            bail!("user {number} got the answer to another call");
+        }
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        latency.record(nanos).context("the histogram grows by itself")?;
+    }
+    Ok(latency)
+}

@@ -1,0 +1,77 @@
+//! The page: everything in one file, which needs nothing from outside.
+
+use std::fmt::Write as _;
+
+use super::{
+    lines,
+    plot::{Line, Plot},
+};
+use crate::load::{Run, Sample};
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1240px;margin:2rem auto;padding:0 1rem;color:#222}\
+h2{margin-top:2.5rem}table{border-collapse:collapse}td{padding:.15rem .8rem .15rem 0;vertical-align:top}\
+td:first-child{color:#666;white-space:nowrap}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:1rem}\
+svg{width:100%;font-size:11px}.title{font-size:13px;font-weight:600}.grid{stroke:#e5e5e5}.mark{stroke:#c33;stroke-width:1;opacity:.35}";
+
+/// Draws it.
+pub(super) fn draw(runs: &[Run]) -> String {
+    let mut html = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Wharf under load</title><style>{STYLE}</style><h1>Wharf under load</h1>"
+    );
+    html.push_str("<p>Red lines mark where a fault was injected. Times are in microseconds.</p>");
+    for run in runs {
+        section(&mut html, run);
+    }
+    html.push_str("</html>\n");
+    html
+}
+
+fn section(html: &mut String, run: &Run) {
+    let _ = write!(html, "<section><h2>{}</h2><table>", escaped(&run.load.headline()));
+    for (name, value) in lines(run) {
+        let _ = write!(html, "<tr><td>{}<td>{}", escaped(name.trim()), escaped(&value));
+    }
+    html.push_str("</table><div class=\"plots\">");
+    for plot in plots(run) {
+        html.push_str(&plot.draw());
+    }
+    html.push_str("</div></section>");
+}
+
+fn plots(run: &Run) -> [Plot<'_>; 4] {
+    let line = |label, of: &dyn Fn(&Sample) -> f64| Line {
+        label,
+        points: run.samples.iter().map(|sample| (sample.at, of(sample))).collect(),
+    };
+    let plot = |title, lines| Plot { title, lines, marks: &run.injected_at };
+    const MEBIBYTE: f64 = 1024.0 * 1024.0;
+    [
+        plot("Calls per second", vec![line("answered", &|sample| sample.calls_per_second)]),
+        plot(
+            "Latency",
+            vec![
+                line("p50", &|sample| sample.latency.p50 as f64),
+                line("p95", &|sample| sample.latency.p95 as f64),
+                line("p99", &|sample| sample.latency.p99 as f64),
+            ],
+        ),
+        plot(
+            "Sessions and leases",
+            vec![
+                line("open", &|sample| sample.held.open as f64),
+                line("opening", &|sample| sample.held.opening as f64),
+                line("leases", &|sample| sample.held.leases as f64),
+                line("waiters", &|sample| sample.held.waiters as f64),
+                line("clients", &|sample| sample.held.clients as f64),
+            ],
+        ),
+        plot(
+            "Resident memory of the gateway, MiB",
+            vec![line("resident", &|sample| sample.resident as f64 / MEBIBYTE)],
+        ),
+    ]
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
