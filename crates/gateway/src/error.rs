@@ -109,6 +109,9 @@ impl Failure {
             Self::Acquire { source: AcquireError::BreakerOpen { .. }, .. } => {
                 (code::INTERNAL_ERROR, "breaker_open")
             }
+            Self::Acquire { source: AcquireError::Draining, .. } => {
+                (code::INTERNAL_ERROR, "draining")
+            }
             Self::Acquire { .. } => (code::INTERNAL_ERROR, "shutting_down"),
             Self::Call { source, .. } => match source.fate {
                 Fate::NotSent => (code::INTERNAL_ERROR, "not_sent"),

@@ -215,6 +215,15 @@ impl Breaker {
         Ok(Attempt { breaker: Arc::clone(self), is_trial, is_settled: false })
     }
 
+    /// How long to wait with an attempt that nobody waits for.
+    pub(crate) fn pause(&self) -> Duration {
+        match &self.lock().phase {
+            Phase::Open { until, .. } => until.saturating_duration_since(Instant::now()),
+            Phase::Closed | Phase::HalfOpen { .. } => Duration::ZERO,
+        }
+        .max(self.limits.pause(0, chance()))
+    }
+
     pub(crate) fn state(&self) -> BreakerState {
         match &self.lock().phase {
             Phase::Closed => BreakerState::Closed,

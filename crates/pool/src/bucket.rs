@@ -91,6 +91,7 @@ pub(crate) struct Held {
     pub(crate) sessions: usize,
     /// How many of these are leased.
     pub(crate) busy: usize,
+    pub(crate) probing: usize,
     pub(crate) opening: usize,
     pub(crate) leases: usize,
     pub(crate) waiters: usize,
@@ -117,6 +118,11 @@ impl<L: Link> Bucket<L> {
 
     pub(crate) const fn key(&self) -> &Key {
         &self.key
+    }
+
+    /// Whether its callers may find a session that was opened ahead of demand.
+    pub(crate) fn keeps_warm(&self) -> bool {
+        self.limits.warm > 0 && self.key.is_ones_own()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<L>> {
@@ -149,13 +155,13 @@ impl<L: Link> Bucket<L> {
     /// Whether those in line want a session more than are being opened, and
     /// the key may have one.
     pub(crate) fn wants_session(&self) -> bool {
-        self.lock().wants_session(&self.limits)
+        self.lock().wants_session(self)
     }
 
     /// Counts a session as being opened, if one is still wanted.
-    pub(crate) fn begin_opening(self: &Arc<Self>, attempt: Attempt) -> Option<Opening<L>> {
+    pub(crate) fn begin_opening(self: &Arc<Self>, attempt: Option<Attempt>) -> Option<Opening<L>> {
         let mut state = self.lock();
-        if !state.wants_session(&self.limits) {
+        if !state.wants_session(self) {
             return None;
         }
         state.opening += 1;
@@ -206,7 +212,7 @@ impl<L: Link> Bucket<L> {
                 self.offer(&session);
             }
             // With other leases out it has never left the spare ones.
-            if leases + 1 == session.usage().capacity || leases == 0 {
+            if leases + 1 == session.usage().capacity.load(Relaxed) || leases == 0 {
                 state.put_spare(session);
             }
         }
@@ -231,11 +237,31 @@ impl<L: Link> Bucket<L> {
         state.open.iter().for_each(|session| session.retire(reason.clone()));
     }
 
-    /// Lets nobody in any more.
-    pub(crate) fn shut(&self) {
+    /// Lets nobody in any more, and tells those in line why.
+    pub(crate) fn shut(&self, why: &AcquireError) {
         let mut state = self.lock();
         state.door = Door::Shut;
-        state.line.fail(&AcquireError::Shutdown);
+        state.line.fail(why);
+    }
+
+    /// Lets callers in again.
+    pub(crate) fn reopen(&self) {
+        let mut state = self.lock();
+        if state.door == Door::Shut {
+            state.door = Door::Open;
+        }
+    }
+
+    /// Gives an idle session away, to be moved to another bucket.
+    pub(crate) fn give_away(&self) -> Option<Session<L>> {
+        let mut state = self.lock();
+        loop {
+            let session = state.spare.pop()?;
+            if session.is_leasable() {
+                state.open.retain(|other| !other.is_same(&session));
+                return Some(session);
+            }
+        }
     }
 
     /// Ends one idle session, to make room for another key's.
@@ -278,6 +304,7 @@ impl<L: Link> Bucket<L> {
         Held {
             sessions: state.open.len(),
             busy: leases().filter(|leases| *leases > 0).count(),
+            probing: state.open.iter().filter(|session| session.usage().is_probed()).count(),
             opening: state.opening,
             leases: leases().sum(),
             waiters: state.line.len(),
@@ -316,7 +343,7 @@ impl<L: Link> State<L> {
             }
             let session = session.clone();
             let leases = session.usage().leases.fetch_add(1, Relaxed) + 1;
-            if leases >= session.usage().capacity {
+            if leases >= session.usage().capacity.load(Relaxed) {
                 self.spare.pop();
             }
             return Some(session);
@@ -337,7 +364,7 @@ impl<L: Link> State<L> {
     /// left is for who comes next.
     fn seat(&mut self, session: &Session<L>) {
         let usage = session.usage();
-        while usage.leases.load(Relaxed) < usage.capacity {
+        while usage.leases.load(Relaxed) < usage.capacity.load(Relaxed) {
             usage.leases.fetch_add(1, Relaxed);
             if self.line.grant(session.clone()).is_err() {
                 usage.leases.fetch_sub(1, Relaxed);
@@ -356,9 +383,12 @@ impl<L: Link> State<L> {
         self.spare.insert(before.map_or(0, |before| before + 1), session);
     }
 
-    fn wants_session(&mut self, limits: &Limits) -> bool {
+    fn wants_session(&mut self, bucket: &Bucket<L>) -> bool {
+        let limits = &bucket.limits;
         let promised = self.wanted().saturating_mul(limits.calls_per_session);
-        if self.door != Door::Open || self.line.len() <= promised {
+        // Nobody ever stands in line for what is opened ahead of demand.
+        let is_wanted = bucket.key.is_ahead() || self.line.len() > promised;
+        if self.door != Door::Open || !is_wanted {
             return false;
         }
         // One that is on its way out is no use to those in line.

@@ -109,13 +109,20 @@ impl<C: Connect<Target = Key>> Capacity<C> {
             let is_its_turn = needy.any(|needy| Arc::ptr_eq(&needy, bucket));
             return Err(if is_its_turn { scarce } else { Scarce::InTurn });
         }
-        counts.total += 1;
-        counts.upstreams.entry(Arc::clone(upstream)).or_default().sessions += 1;
-        Ok(Permit {
-            pool: Arc::downgrade(pool),
-            upstream: Arc::clone(upstream),
-            makes_room: Arc::default(),
-        })
+        Ok(counts.take_room(pool, upstream))
+    }
+
+    /// Takes a permit if there is room that no key is in line for.
+    pub(crate) fn spare_permit(
+        &self,
+        pool: &Arc<Inner<C>>,
+        upstream: &Arc<str>,
+    ) -> Option<Permit<C>> {
+        let mut counts = self.lock();
+        counts.forget_sated();
+        let is_spare =
+            counts.starved.is_empty() && counts.room_for(upstream, &pool.settings).is_ok();
+        is_spare.then(|| counts.take_room(pool, upstream))
     }
 
     /// Counts a session to `upstream` that is making room.
@@ -189,6 +196,16 @@ impl<C: Connect<Target = Key>> Counts<C> {
             return Err(Scarce::Everywhere);
         }
         Ok(())
+    }
+
+    fn take_room(&mut self, pool: &Arc<Inner<C>>, upstream: &Arc<str>) -> Permit<C> {
+        self.total += 1;
+        self.upstreams.entry(Arc::clone(upstream)).or_default().sessions += 1;
+        Permit {
+            pool: Arc::downgrade(pool),
+            upstream: Arc::clone(upstream),
+            makes_room: Arc::default(),
+        }
     }
 
     fn forget_if_unused(&mut self, upstream: &str) {

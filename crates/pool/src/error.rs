@@ -40,7 +40,10 @@ pub enum AcquireError {
         #[source]
         cause: OpenError,
     },
-    /// The pool, or this upstream's part of it, is shutting down.
+    /// The upstream is being taken out of service, or has been.
+    #[error("the upstream is being drained")]
+    Draining,
+    /// The pool is shutting down.
     #[error("the pool is shutting down")]
     Shutdown,
 }
@@ -80,6 +83,9 @@ pub enum OpenError {
         /// How long it had.
         limit: Duration,
     },
+    /// The upstream was drained meanwhile.
+    #[error("the upstream is being drained")]
+    Draining,
     /// The pool shut down meanwhile.
     #[error("the pool is shutting down")]
     Shutdown,
@@ -110,6 +116,15 @@ pub enum CloseReason {
     /// Whoever it belonged to has no more use for it.
     #[error("it was given up")]
     Retired,
+    /// It was opened with a credential that is now another.
+    #[error("its credential has changed")]
+    Credential,
+    /// It was opened by a configuration that is now another.
+    #[error("its configuration has changed")]
+    Configuration,
+    /// The upstream was drained.
+    #[error("the upstream was drained")]
+    Drained,
     /// The pool shut down.
     #[error("the pool shut down")]
     Shutdown,
@@ -130,6 +145,7 @@ impl From<OpenError> for AcquireError {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Shutdown => Self::Shutdown,
+            OpenError::Draining => Self::Draining,
             error => Self::Open(error),
         }
     }
@@ -139,7 +155,7 @@ impl From<OpenError> for AcquireError {
 
 impl CloseReason {
     /// All the labels that [`CloseReason::label`] can give.
-    pub const LABELS: [&'static str; 12] = [
+    pub const LABELS: [&'static str; 15] = [
         "session_gone",
         "stream_ended",
         "stream_broken",
@@ -150,6 +166,9 @@ impl CloseReason {
         "evicted",
         "probe_failed",
         "retired",
+        "credential",
+        "configuration",
+        "drained",
         "shutdown",
         "owner_gone",
     ];
@@ -164,6 +183,9 @@ impl CloseReason {
             Self::Evicted => "evicted",
             Self::Probe(_) => "probe_failed",
             Self::Retired => "retired",
+            Self::Credential => "credential",
+            Self::Configuration => "configuration",
+            Self::Drained => "drained",
             Self::Shutdown => "shutdown",
             Self::OwnerGone => "owner_gone",
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    BreakerState, CloseReason, LatencySnapshot, bucket::Held, latency::Latencies,
+    BreakerState, CloseReason, Key, LatencySnapshot, bucket::Held, latency::Latencies,
     upstream::Upstream,
 };
 
@@ -16,6 +16,7 @@ use crate::{
 pub(crate) struct Tally {
     pub(crate) hits: AtomicU64,
     pub(crate) misses: AtomicU64,
+    pub(crate) warm_hits: AtomicU64,
     pub(crate) refusals: AtomicU64,
     pub(crate) breaker_refusals: AtomicU64,
     pub(crate) breaker_trips: AtomicU64,
@@ -47,10 +48,14 @@ pub struct UpstreamSnapshot {
     pub upstream: String,
     /// Keys that have a session or a waiter.
     pub keys: usize,
-    /// Sessions open now.
+    /// Sessions open now under these keys.
     pub sessions: usize,
     /// How many of them are leased.
     pub busy: usize,
+    /// How many of the others are being probed, and leased to nobody meanwhile.
+    pub probing: usize,
+    /// Sessions kept open ahead of demand, which belong to no key yet.
+    pub warm: usize,
     /// Sessions being opened now.
     pub opening: usize,
     /// Sessions that have ended and say goodbye now.
@@ -63,6 +68,8 @@ pub struct UpstreamSnapshot {
     pub hits: u64,
     /// Callers who had to wait for a session to be opened or to become free.
     pub misses: u64,
+    /// How many of these did not have to, as a session was kept warm for them.
+    pub warm_hits: u64,
     /// Callers who were sent away because too many were waiting.
     pub refusals: u64,
     /// Callers who were sent away because sessions cannot be opened for now.
@@ -155,6 +162,7 @@ impl UpstreamSnapshot {
             closing: tally.closing.load(Relaxed),
             hits,
             misses: tally.misses.load(Relaxed),
+            warm_hits: tally.warm_hits.load(Relaxed),
             refusals: tally.refusals.load(Relaxed),
             breaker_refusals: tally.breaker_refusals.load(Relaxed),
             opens: tally.opens.load(Relaxed),
@@ -172,11 +180,16 @@ impl UpstreamSnapshot {
         }
     }
 
-    pub(crate) fn add(&mut self, held: Held) {
+    pub(crate) fn add(&mut self, key: &Key, held: Held) {
+        self.opening += held.opening;
+        if key.is_ahead() {
+            self.warm += held.sessions;
+            return;
+        }
         self.keys += 1;
         self.sessions += held.sessions;
         self.busy += held.busy;
-        self.opening += held.opening;
+        self.probing += held.probing;
         self.leases += held.leases;
         self.waiters += held.waiters;
     }

@@ -21,6 +21,8 @@ pub struct Key(Arc<Hashed>);
 struct Hashed {
     hash: u64,
     parts: KeyParts,
+    /// No caller has such a key: see [`Key::ahead`].
+    is_ahead: bool,
 }
 
 /// What a [`Key`] is made of.
@@ -80,11 +82,33 @@ impl Key {
     /// Makes a key of its parts.
     #[must_use]
     pub fn new(parts: KeyParts) -> Self {
+        Self::hashed(parts, false)
+    }
+
+    fn hashed(parts: KeyParts, is_ahead: bool) -> Self {
         // Only spreads keys over shards and buckets of this process's maps;
         // equality decides.
         let mut hasher = std::hash::DefaultHasher::new();
         parts.hash(&mut hasher);
-        Self(Arc::new(Hashed { hash: hasher.finish(), parts }))
+        is_ahead.hash(&mut hasher);
+        Self(Arc::new(Hashed { hash: hasher.finish(), parts, is_ahead }))
+    }
+
+    /// The key of the sessions that are opened ahead of demand for clients
+    /// with keys like this one. Whose they will be is not known yet.
+    pub(crate) fn ahead(&self) -> Self {
+        let parts = KeyParts { scope: Scope::Shared, ..self.0.parts.clone() };
+        Self::hashed(parts, true)
+    }
+
+    pub(crate) fn is_ahead(&self) -> bool {
+        self.0.is_ahead
+    }
+
+    /// Whether nobody else may ever use its sessions, so that each who comes
+    /// needs one of its own.
+    pub(crate) fn is_ones_own(&self) -> bool {
+        matches!(self.scope(), Scope::Client(_) | Scope::Call(_))
     }
 
     /// The upstream's id.
@@ -120,7 +144,9 @@ impl Key {
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
-            || (self.0.hash == other.0.hash && self.0.parts == other.0.parts)
+            || (self.0.hash == other.0.hash
+                && self.0.is_ahead == other.0.is_ahead
+                && self.0.parts == other.0.parts)
     }
 }
 
@@ -134,6 +160,9 @@ impl Hash for Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_ahead() {
+            return write!(f, "Key({}, warm)", self.upstream());
+        }
         write!(f, "Key({}, {:?})", self.upstream(), self.scope())
     }
 }

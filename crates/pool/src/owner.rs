@@ -6,17 +6,18 @@ use std::sync::Arc;
 use tokio::{
     select,
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use wharf_proto::transport::{Connect, EndReason, Link};
 
 use crate::{
-    CloseReason, Key, OpenError, Session,
+    BreakerState, CloseReason, Key, OpenError, Session,
     bucket::{Bucket, Dates, Opening, jittered},
     capacity::Permit,
     life::Pulse,
     pool::Inner,
-    session::{Handshake, Usage},
+    session::Handshake,
+    shift::Shift,
 };
 
 mod attended;
@@ -28,7 +29,9 @@ use handshake::shake_hands;
 /// The owner of one session, from before it is open until after it has ended.
 pub(crate) struct Owner<C: Connect<Target = Key>> {
     pub(crate) pool: Arc<Inner<C>>,
+    /// For which the session is opened.
     pub(crate) bucket: Arc<Bucket<C::Link>>,
+    pub(crate) shift: Shift,
 }
 
 /// The session's life and its place in the bucket. Dropping it, be it by a
@@ -50,7 +53,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         let mut connected = None;
         let opened = select! {
             biased;
-            () = self.pool.stop.cancelled() => Err(OpenError::Shutdown),
+            () = self.shift.stop.cancelled() => Err(self.stopped().1),
             opened = timeout(limit, self.open(&mut connected)) => {
                 opened.unwrap_or(Err(OpenError::TimedOut { limit }))
             }
@@ -59,9 +62,9 @@ impl<C: Connect<Target = Key>> Owner<C> {
             Ok(handshake) => {
                 let (link, feed) = connected.expect("hands are shaken on a link");
                 let number = self.bucket.upstream.tally.opened(begun.elapsed());
-                let usage = self.usage(&permit);
                 let dates = Dates { dies: self.dies(number), passed: None };
-                self.keep(opening, usage, dates, (link, feed), handshake).await;
+                self.keep(opening, &permit, dates, (link, feed), handshake).await;
+                drop(permit);
             }
             Err(error) => {
                 tracing::debug!(key = ?self.bucket.key(), %error, "a session could not be opened");
@@ -73,9 +76,42 @@ impl<C: Connect<Target = Key>> Owner<C> {
                     let _closing = self.bucket.upstream.tally.closing();
                     self.say_goodbye(link.end_reason(), link.goodbye()).await;
                 }
+                drop(permit);
+                if self.bucket.key().is_ahead() {
+                    self.try_again().await;
+                }
             }
         }
-        drop(permit);
+    }
+
+    /// Nobody waits for a session that is kept warm: so its owner sees to it
+    /// that there is one, once it can be opened.
+    async fn try_again(&self) {
+        let upstream = &self.bucket.upstream;
+        let Some(_retry) = upstream.warm.begin_retrying() else { return };
+        loop {
+            let pause = self.bucket.breaker.pause();
+            select! {
+                () = self.shift.closing.cancelled() => return,
+                () = self.shift.stop.cancelled() => return,
+                () = sleep(pause) => {}
+            }
+            // Where attempts are let through and none is made, none is wanted,
+            // or there is no room for it.
+            let has_grown = self.pool.keep_warm(upstream);
+            if has_grown || self.bucket.breaker.state() == BreakerState::Closed {
+                return;
+            }
+        }
+    }
+
+    /// What it is told that ends before its time.
+    fn stopped(&self) -> (CloseReason, OpenError) {
+        if self.pool.is_shut() {
+            (CloseReason::Shutdown, OpenError::Shutdown)
+        } else {
+            (CloseReason::Drained, OpenError::Draining)
+        }
     }
 
     /// Connects and shakes hands. What is connected is put into `connected`
@@ -90,10 +126,6 @@ impl<C: Connect<Target = Key>> Owner<C> {
         shake_hands(link, feed, key).await
     }
 
-    fn usage(&self, permit: &Permit<C>) -> Usage {
-        Usage::new(self.bucket.limits.calls_per_session, permit.makes_room())
-    }
-
     /// When the session that was opened as the `number`th will have reached
     /// its age.
     fn dies(&self, number: u64) -> Option<Instant> {
@@ -106,21 +138,23 @@ impl<C: Connect<Target = Key>> Owner<C> {
     async fn keep(
         &self,
         opening: Opening<C::Link>,
-        usage: Usage,
+        permit: &Permit<C>,
         dates: Dates,
         (link, feed): (C::Link, C::Feed),
         handshake: Handshake,
     ) {
         let (pulse, life) = Pulse::new();
         let (order, orders) = mpsc::unbounded_channel();
-        let key = self.bucket.key().clone();
-        let session = Session::new(key, link, handshake, life, order, usage);
+        let home = Arc::clone(&self.bucket);
+        let session = Session::new(home, link, handshake, life, order, permit.makes_room());
         let tenancy = Tenancy { owner: self, session: session.clone(), pulse };
         opening.succeed(&session);
+        // Where a breaker let one attempt through, it now lets the others.
+        self.pool.keep_warm(&self.bucket.upstream);
 
         let mut attended = Attended::new(session, feed, orders, dates, &self.bucket);
         let reason = attended.until_end(self).await;
-        tracing::debug!(key = ?self.bucket.key(), %reason, "a session ends");
+        tracing::debug!(key = ?attended.home().key(), %reason, "a session ends");
         // Publishing also wakes the calls in flight, which fail with it.
         tenancy.pulse.stop(reason.clone());
         let _closing = self.bucket.upstream.tally.closing();
@@ -155,9 +189,10 @@ impl<C: Connect<Target = Key>> Drop for Tenancy<'_, C> {
         self.pulse.stop(CloseReason::OwnerGone);
         let reason = self.session.close_reason().expect("it has just been published");
         self.owner.bucket.upstream.tally.closed(&reason);
-        self.owner.bucket.forget(&self.session);
+        let (pool, home) = (&self.owner.pool, self.session.home());
+        home.forget(&self.session);
         // Those in line may now have a session of their own.
-        self.owner.pool.grow(&self.owner.bucket);
-        self.owner.pool.registry.drop_if_empty(&self.owner.bucket);
+        pool.grow(&home);
+        pool.registry.drop_if_empty(&home);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     fmt,
     future::poll_fn,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
@@ -19,7 +19,8 @@ use wharf_proto::{
 };
 
 use crate::{
-    CloseReason, Key,
+    CloseReason,
+    bucket::Bucket,
     call::Call,
     life::{Life, Watch},
 };
@@ -36,7 +37,8 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 pub struct Session<L: Link>(pub(crate) Arc<Shared<L>>);
 
 pub(crate) struct Shared<L: Link> {
-    pub(crate) key: Key,
+    /// Where it is leased from. Another when it has been given away.
+    home: Mutex<Arc<Bucket<L>>>,
     pub(crate) link: L,
     pub(crate) handshake: Handshake,
     pub(crate) life: Arc<Life>,
@@ -63,7 +65,7 @@ pub struct Handshake {
 #[derive(Debug)]
 pub(crate) struct Usage {
     /// How many leases there may be at once.
-    pub(crate) capacity: usize,
+    pub(crate) capacity: AtomicUsize,
     pub(crate) leases: AtomicUsize,
     /// When the last lease came back, in milliseconds since `opened`.
     pub(crate) idle_since: AtomicU64,
@@ -86,6 +88,8 @@ pub(crate) enum Order {
     /// Nobody uses the session, and a key is starved: see who has use for
     /// the room.
     MakeRoom,
+    /// The session has been given away: see by the rules of its new home.
+    Moved,
     /// Nobody uses the session, and it has been taken out of service: find
     /// out whether it works.
     Examine,
@@ -106,24 +110,20 @@ pub struct Inbound {
 
 impl<L: Link> Session<L> {
     pub(crate) fn new(
-        key: Key,
+        home: Arc<Bucket<L>>,
         link: L,
         handshake: Handshake,
         life: Arc<Life>,
         orders: mpsc::UnboundedSender<Order>,
-        mut usage: Usage,
+        makes_room: Arc<AtomicBool>,
     ) -> Self {
-        if !link.has_session() {
-            // The upstream keeps none, so nothing of one caller can be seen by another.
-            usage.capacity = usize::MAX;
-        }
         Self(Arc::new(Shared {
-            key,
+            home: Mutex::new(home),
             link,
             handshake,
             life,
             orders,
-            usage,
+            usage: Usage::new(makes_room),
             inbound: OnceLock::new(),
             opened: Instant::now(),
             number: NEXT_NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -262,6 +262,17 @@ impl<L: Link> Session<L> {
         let _ = self.0.orders.send(order);
     }
 
+    pub(crate) fn home(&self) -> Arc<Bucket<L>> {
+        Arc::clone(&self.0.home.lock().expect("nothing panics while holding it"))
+    }
+
+    /// It is leased from there from now on. Nobody may have it leased, and no
+    /// bucket list it, while this is done.
+    pub(crate) fn move_to(&self, home: &Arc<Bucket<L>>) {
+        let mut old = self.0.home.lock().expect("nothing panics while holding it");
+        *old = Arc::clone(home);
+    }
+
     pub(crate) fn usage(&self) -> &Usage {
         &self.0.usage
     }
@@ -320,16 +331,21 @@ impl<L: Link> Clone for Session<L> {
 
 impl<L: Link> fmt::Debug for Session<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Session({:?}, {:?})", self.0.key, self.close_reason())
+        write!(f, "Session({:?}, {:?})", self.home(), self.close_reason())
     }
 }
 
 // === impl Usage ===
 
 impl Usage {
-    pub(crate) fn new(capacity: usize, makes_room: Arc<AtomicBool>) -> Self {
+    pub(crate) fn is_probed(&self) -> bool {
+        self.is_examined.load(Ordering::Relaxed)
+    }
+
+    fn new(makes_room: Arc<AtomicBool>) -> Self {
         Self {
-            capacity,
+            // Its bucket says how many.
+            capacity: AtomicUsize::new(0),
             leases: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
             retiring: OnceLock::new(),

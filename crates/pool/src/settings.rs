@@ -40,6 +40,12 @@ pub struct Limits {
     /// a tenth shorter, so that those opened together do not end together.
     /// Default: none.
     pub max_age: Option<Duration>,
+    /// Sessions kept open ahead of demand, each for the first call of a client
+    /// that is yet to come: so many for each kind that clients have asked for
+    /// within `idle_timeout`, which is to say what they declare and with which
+    /// credential; for no more than four kinds. They count as sessions to
+    /// this upstream, and are the first to make room. Default: 0.
+    pub warm: usize,
     /// How it is found out whether a session that nobody uses still works:
     /// the first whose method the upstream has decides. Empty: it is not.
     /// Default: `ping`.
@@ -81,6 +87,7 @@ impl Default for Limits {
             goodbye_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(600),
             max_age: None,
+            warm: 0,
             probes: vec![Probe::Ping],
             probe_after: Duration::from_secs(30),
             probe_timeout: Duration::from_secs(5),
@@ -94,6 +101,7 @@ impl Limits {
     /// its calls are bounded by the client alone.
     pub(crate) fn for_key(&self, key: &Key) -> Self {
         let (sessions_per_key, calls_per_session) = match key.scope() {
+            _ if key.is_ahead() => (self.warm, 1),
             Scope::Client(_) | Scope::Call(_) => (1, usize::MAX),
             Scope::Identity(_) | Scope::Shared => {
                 (self.sessions_per_key.max(1), self.calls_per_session.max(1))

@@ -3,12 +3,15 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, RwLock},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::watch;
 
-use crate::{breaker::Breakers, figures::Tally, settings::Limits};
+use crate::{breaker::Breakers, figures::Tally, settings::Limits, shift::Shift, warm::Warm};
 
 /// One upstream.
 pub(crate) struct Upstream {
@@ -16,7 +19,12 @@ pub(crate) struct Upstream {
     pub(crate) limits: Limits,
     pub(crate) tally: Tally,
     pub(crate) breakers: Breakers,
+    pub(crate) warm: Warm,
     alarm: watch::Sender<()>,
+    /// Drains under way, and those that have left it shut. Read for every
+    /// lease.
+    closed: AtomicUsize,
+    shift: Mutex<Shift>,
 }
 
 /// The upstreams that have been used, by id.
@@ -26,14 +34,45 @@ pub(crate) struct Upstreams(RwLock<HashMap<Arc<str>, Arc<Upstream>>>);
 // === impl Upstream ===
 
 impl Upstream {
-    fn new(id: &Arc<str>, limits: &Limits) -> Self {
+    fn new(id: &Arc<str>, limits: &Limits, shift: &Shift) -> Self {
         Self {
             id: Arc::clone(id),
             limits: limits.clone(),
             tally: Tally::default(),
             breakers: Breakers::new(limits.breaker.clone()),
+            warm: Warm::default(),
             alarm: watch::Sender::new(()),
+            closed: AtomicUsize::new(0),
+            shift: Mutex::new(shift.part()),
         }
+    }
+
+    /// The owners of its sessions since it was last drained.
+    pub(crate) fn shift(&self) -> Shift {
+        self.shift.lock().expect("nothing panics while holding it").clone()
+    }
+
+    /// Whether nobody is let in.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) > 0
+    }
+
+    /// Lets nobody in any more.
+    pub(crate) fn close(&self) {
+        self.closed.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Takes one [`Upstream::close`] back. With the last of them a new shift
+    /// begins, and it says so.
+    pub(crate) fn reopen(&self, all: &Shift) -> bool {
+        let mut shift = self.shift.lock().expect("nothing panics while holding it");
+        let is_open = self.closed.load(Ordering::Acquire) == 1;
+        if is_open {
+            *shift = all.part();
+        }
+        // Whoever sees that it is open finds the new shift.
+        self.closed.fetch_sub(1, Ordering::AcqRel);
+        is_open
     }
 
     /// Tells every owner of a session with the upstream that another has
@@ -60,13 +99,13 @@ impl fmt::Debug for Upstream {
 impl Upstreams {
     /// The upstream of that id, which from now on has been used. `limits` are
     /// what holds for it.
-    pub(crate) fn of(&self, id: &Arc<str>, limits: &Limits) -> Arc<Upstream> {
+    pub(crate) fn of(&self, id: &Arc<str>, limits: &Limits, shift: &Shift) -> Arc<Upstream> {
         if let Some(upstream) = self.find(id) {
             return upstream;
         }
         let mut all = self.0.write().expect("nothing panics while holding it");
         let upstream = all.entry(Arc::clone(id));
-        Arc::clone(upstream.or_insert_with(|| Arc::new(Upstream::new(id, limits))))
+        Arc::clone(upstream.or_insert_with(|| Arc::new(Upstream::new(id, limits, shift))))
     }
 
     pub(crate) fn find(&self, id: &str) -> Option<Arc<Upstream>> {

@@ -1,11 +1,18 @@
 //! Whatever callers, upstreams and time do, and in whatever order: the books
 //! are right, the limits hold, and nobody waits for what is there.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
 use proptest::{collection::vec, prelude::*};
-use wharf_pool::{Key, Lease, Limits, Scope, Session, Settings, UpstreamSnapshot};
+use wharf_pool::{
+    Afterwards, BreakerLimits, Key, Lease, Limits, Probe, Scope, Session, Settings,
+    UpstreamSnapshot,
+};
 use wharf_proto::{
     Request, RequestId,
     mock::{Heard, MockCall, MockLink, MockOpening, MockPeer, MockUpstream},
@@ -13,7 +20,7 @@ use wharf_proto::{
 };
 
 use crate::support::{
-    Asking, Calling, EMPTY, MockPool, ask, ask_until, books, call, key, pass, pool_with,
+    Asking, Calling, EMPTY, MockPool, ask, ask_until, books, call, json, key, pass, pool_with,
     read_request, secs, settle,
 };
 
@@ -37,6 +44,9 @@ enum Step {
     CloseSession(usize),
     EndLink(usize),
     Retire(usize),
+    /// The upstreams lose all sessions.
+    Restart,
+    Drain(usize),
     Wait(Duration),
 }
 
@@ -63,6 +73,10 @@ struct Model {
     arrived: Vec<Arrived>,
     calls: Vec<UnderWay>,
     number: u64,
+    /// Whose each session is that has been leased.
+    owners: HashMap<u64, usize>,
+    /// The requests that have got to an upstream.
+    executed: HashSet<u64>,
 }
 
 struct Held {
@@ -106,6 +120,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => at().prop_map(Step::CloseSession),
         1 => at().prop_map(Step::EndLink),
         2 => at().prop_map(Step::Retire),
+        1 => Just(Step::Restart),
+        1 => at().prop_map(Step::Drain),
         2 => (0..70_u64).prop_map(|time| Step::Wait(secs(time))),
     ];
     vec(step, 1..100)
@@ -160,7 +176,12 @@ impl Model {
                     calls_per_session: side.calls,
                     open_timeout: secs(30),
                     idle_timeout: secs(60),
-                    probes: Vec::new(),
+                    // One is kept warm for clients to come.
+                    warm: usize::from(matches!(side.key.scope(), Scope::Client(_))),
+                    probes: vec![Probe::Ping],
+                    probe_after: secs(20),
+                    probe_timeout: secs(5),
+                    breaker: BreakerLimits { failures: 0, ..BreakerLimits::default() },
                     ..Limits::default()
                 };
                 settings.upstreams.insert(Arc::clone(side.key.upstream()), limits);
@@ -177,6 +198,8 @@ impl Model {
             arrived: Vec::new(),
             calls: Vec::new(),
             number: 0,
+            owners: HashMap::new(),
+            executed: HashSet::new(),
         }
     }
 
@@ -194,7 +217,8 @@ impl Model {
             Step::Call(number) => self.call(number),
             Step::Answer(number) => {
                 if let Some(Arrived { call, .. }) = chosen(&mut self.arrived, number) {
-                    let nonce = call.request.param("nonce").expect("it was put there");
+                    // A probe has none.
+                    let nonce = call.request.param("nonce").unwrap_or_else(|| json("0"));
                     call.answer(&format!(r#"{{"nonce":{nonce}}}"#));
                 }
             }
@@ -214,6 +238,16 @@ impl Model {
                 }
             }
             Step::Retire(side) => self.retire(side % self.sides.len()),
+            Step::Restart => {
+                for ends in &mut self.peers {
+                    ends.peer.end(EndReason::SessionGone);
+                    ends.has_ended = true;
+                }
+            }
+            Step::Drain(side) => {
+                let id = Arc::clone(self.sides[side % self.sides.len()].key.upstream());
+                self.pool.drain(&id, tokio::time::Instant::now(), Afterwards::Open).await;
+            }
             Step::Wait(time) => pass(time).await,
         }
     }
@@ -298,6 +332,8 @@ impl Model {
             if !asking.is_done().await {
                 self.asking.push((side, asking));
             } else if let Ok(lease) = asking.outcome().await {
+                let owner = *self.owners.entry(lease.number()).or_insert(side);
+                assert_eq!(owner, side, "a session was leased to another");
                 self.leases.push(Held { side, lease, is_retired: false });
             }
         }
@@ -306,13 +342,18 @@ impl Model {
     /// Every call given up on a session that lives is cancelled once, and no
     /// other is.
     fn hear(&mut self) {
-        let arrived = &mut self.arrived;
+        let (arrived, executed) = (&mut self.arrived, &mut self.executed);
         self.peers.retain_mut(|Peer { number, peer, has_ended }| {
             let at = *number;
             let mut lives = true;
             for heard in peer.heard_so_far() {
                 match heard {
-                    Heard::Call(call) => arrived.push(Arrived { at, call }),
+                    Heard::Call(call) => {
+                        let nonce = call.request.param("nonce").and_then(|nonce| nonce.read().ok());
+                        let is_new = nonce.is_none_or(|nonce| executed.insert(nonce));
+                        assert!(is_new, "a request was made twice");
+                        arrived.push(Arrived { at, call });
+                    }
                     Heard::Notification(cancelled) => {
                         let id = cancelled.cancelled_id().expect("it is a cancellation");
                         cancel(arrived, at, &id);
@@ -348,7 +389,9 @@ impl Model {
 
     fn check(&self) {
         let held = books(&self.pool);
-        assert!(held.sessions + held.opening <= SESSIONS, "{held:?}");
+        let warm: usize = self.pool.snapshot().upstreams.iter().map(|seen| seen.warm).sum();
+        let taken = held.sessions + held.opening + warm;
+        assert!(taken <= SESSIONS, "{held:?}");
         let has_idle = (0..self.sides.len()).any(|side| self.idle_sessions(side) > 0);
         for (index, side) in self.sides.iter().enumerate() {
             let seen = figures(&self.pool, &side.key);
@@ -364,9 +407,11 @@ impl Model {
                 continue;
             }
             let leased = self.living(index, |held| !held.is_retired).count();
-            assert_eq!(leased, in_service * side.calls, "there is room: {seen:?}");
+            // What is being probed serves nobody until it has passed.
+            let serving = in_service - seen.probing;
+            assert_eq!(leased, serving.saturating_mul(side.calls), "there is room: {seen:?}");
             if seen.opening == 0 && in_service < side.sessions && !side.has_failed {
-                let is_full = held.sessions + held.opening == SESSIONS;
+                let is_full = taken == SESSIONS;
                 assert!(is_full && !has_idle, "one could be opened: {seen:?} of {held:?}");
             }
         }
@@ -379,8 +424,8 @@ impl Model {
     }
 
     fn idle_sessions(&self, side: usize) -> usize {
-        let open = figures(&self.pool, &self.sides[side].key).sessions;
-        open - self.distinct(side, |_| true)
+        let seen = figures(&self.pool, &self.sides[side].key);
+        seen.sessions - seen.probing - self.distinct(side, |_| true)
     }
 
     /// How many sessions the leases are of.
@@ -401,7 +446,7 @@ impl Model {
         self.leases.clear();
         settle().await;
         self.openings.into_iter().for_each(MockOpening::refuse);
-        pass(secs(120)).await;
+        pass(secs(300)).await;
         assert_eq!(books(&self.pool), EMPTY);
     }
 }

@@ -183,6 +183,7 @@ fn fill_pool(limits: &mut Limits, section: &mut Section<'_>) {
     section.set("goodbye_timeout", &mut limits.goodbye_timeout, Value::duration);
     section.set("idle_timeout", &mut limits.idle_timeout, Value::duration);
     section.set("max_age", &mut limits.max_age, |value| value.duration().map(Some));
+    section.set("warm", &mut limits.warm, Value::count_or_zero);
     section.set("probes", &mut limits.probes, |value| value.all_of(&PROBES));
     section.set("probe_after", &mut limits.probe_after, Value::duration);
     section.set("probe_timeout", &mut limits.probe_timeout, Value::duration);

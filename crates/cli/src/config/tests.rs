@@ -150,6 +150,7 @@ fn every_key_means_what_it_says() {
         probes = ["list_tools", "skip"]
         probe_after = "17ms"
         probe_timeout = "18ms"
+        warm = 21
         breaker_failures = 0
         breaker_pause = "19ms"
         breaker_longest_pause = "20ms"
@@ -188,7 +189,7 @@ fn every_key_means_what_it_says() {
     assert_eq!(limits.probes, [Probe::ListTools, Probe::Skip]);
     assert_eq!((limits.probe_after, limits.probe_timeout), (ms(17), ms(18)));
     let breaker = BreakerLimits { failures: 0, pause: ms(19), longest_pause: ms(20) };
-    assert_eq!(limits.breaker, breaker);
+    assert_eq!((&limits.breaker, limits.warm), (&breaker, 21));
     let scopes = toml.upstreams[1..].iter().map(|it| it.upstream.scope);
     assert!(scopes.eq([ScopeSetting::Call, ScopeSetting::Shared]));
 }
@@ -296,7 +297,7 @@ fn an_unknown_key_is_told_with_the_known_ones() {
         "wharf.toml:3:3: unknown key `ur` (did you mean `url`?); expected one of `url`, \
          `transport`, `scope`, `pool`, `on_disconnect`, `on_lost`, `repeat`, `headers`, \
          `call_timeout`, `sessions`, `sessions_per_key`, `calls_per_session`, `waiters`, \
-         `open_timeout`, `goodbye_timeout`, `idle_timeout`, `max_age`, `probes`, `probe_after`, \
+         `open_timeout`, `goodbye_timeout`, `idle_timeout`, `max_age`, `warm`, `probes`, `probe_after`, \
          `probe_timeout`, `breaker_failures`, `breaker_pause`, `breaker_longest_pause`"
     );
 }

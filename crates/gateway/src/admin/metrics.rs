@@ -24,8 +24,10 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
     text.family("wharf_pool_sessions", "gauge", "Sessions with upstreams, by state.");
     for upstream in upstreams {
         let states = [
-            ("idle", upstream.sessions - upstream.busy),
+            ("idle", upstream.sessions - upstream.busy - upstream.probing),
             ("busy", upstream.busy),
+            ("probing", upstream.probing),
+            ("warm", upstream.warm),
             ("opening", upstream.opening),
             ("closing", upstream.closing),
         ];
@@ -47,9 +49,10 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
             text.sample("wharf_pool_breakers", &labels, count as u64);
         }
     }
-    let counted: [(&str, &str, Count); 9] = [
+    let counted: [(&str, &str, Count); 10] = [
         ("wharf_pool_hits_total", "Leases given at once.", |u| u.hits),
         ("wharf_pool_misses_total", "Leases that had to be waited for.", |u| u.misses),
+        ("wharf_pool_warm_hits_total", "Misses served by a warm session.", |u| u.warm_hits),
         ("wharf_pool_refusals_total", "Callers sent away from a full line.", |u| u.refusals),
         ("wharf_pool_opens_total", "Sessions opened.", |u| u.opens),
         ("wharf_pool_open_failures_total", "Sessions that could not be opened.", |u| {

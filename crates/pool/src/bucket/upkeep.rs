@@ -38,6 +38,10 @@ impl<L: Link> Bucket<L> {
     /// is old. An old one that is in use ends with its last lease.
     pub(crate) fn judge(&self, session: &Session<L>, dates: &Dates) -> Verdict {
         let mut state = self.lock();
+        if !state.lists(session) {
+            // It is on its way to another bucket, which will say so.
+            return Verdict::Until(dates.dies);
+        }
         let now = Instant::now();
         let usage = session.usage();
         let is_used = usage.leases.load(Relaxed) > 0;
@@ -75,7 +79,8 @@ impl<L: Link> Bucket<L> {
         let mut state = self.lock();
         let usage = session.usage();
         let is_examined = usage.is_examined.load(Relaxed);
-        if !self.limits.has_probes() || is_examined || !session.is_leasable() {
+        let is_free = session.is_leasable() && state.lists(session);
+        if !self.limits.has_probes() || is_examined || !is_free {
             return false;
         }
         let is_used = usage.leases.load(Relaxed) > 0;
@@ -104,6 +109,10 @@ impl<L: Link> Bucket<L> {
 // === impl State ===
 
 impl<L: Link> State<L> {
+    fn lists(&self, session: &Session<L>) -> bool {
+        self.open.iter().any(|open| open.is_same(session))
+    }
+
     /// Takes a session that nobody uses out of service until its owner has
     /// found out whether it still works. Those who come meanwhile get another
     /// that is idle, or have one opened where the limits allow it, and take

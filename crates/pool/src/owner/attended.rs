@@ -1,7 +1,10 @@
 //! What an owner does while its session is open: it obeys, watches the time,
 //! probes, and hears what the upstream says unasked.
 
-use std::{pin::Pin, sync::atomic::Ordering::Relaxed};
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use tokio::{
     select,
@@ -15,7 +18,7 @@ use wharf_proto::{
 };
 
 use crate::{
-    CloseReason, Key, ProbeFailure, Scope, Session,
+    CloseReason, Key, ProbeFailure, Session,
     bucket::{Bucket, Dates, Verdict},
     owner::Owner,
     probe::examine,
@@ -42,6 +45,8 @@ pub(super) struct Attended<C: Connect<Target = Key>> {
     errand_limit: Duration,
     listeners: Option<broadcast::Sender<Message>>,
     dates: Dates,
+    /// When its time may have come.
+    look_again: Option<Instant>,
     /// Under way while the session is probed.
     examination: Option<Examination>,
     alarms: watch::Receiver<()>,
@@ -68,129 +73,120 @@ impl<C: Connect<Target = Key>> Attended<C> {
             errand_limit: bucket.limits.goodbye_timeout,
             listeners: None,
             dates,
+            look_again: None,
             examination: None,
             alarms: bucket.upstream.hear_alarms(),
             is_alarmed: false,
         }
     }
 
+    pub(super) fn home(&self) -> Arc<Bucket<C::Link>> {
+        self.session.home()
+    }
+
     pub(super) async fn until_end(&mut self, owner: &Owner<C>) -> CloseReason {
-        let mut look_again = match self.look(owner) {
-            Ok(when) => when,
-            Err(reason) => return reason,
-        };
-        loop {
-            select! {
+        let mut step = self.look(owner);
+        while step.is_ok() {
+            step = select! {
                 // In the order of urgency: an end must not wait behind a
                 // chatty upstream.
                 biased;
-                () = owner.pool.stop.cancelled() => return CloseReason::Shutdown,
-                Some(order) = self.orders.recv() => {
-                    if let Some(reason) = self.obey(order, owner) {
-                        return reason;
-                    }
-                }
-                () = at(look_again) => match self.look(owner) {
-                    Ok(when) => look_again = when,
-                    Err(reason) => return reason,
-                },
-                examined = conclusion(&mut self.examination) => {
-                    match self.conclude(examined, owner) {
-                        Ok(when) => look_again = when,
-                        Err(reason) => return reason,
-                    }
-                }
+                () = owner.shift.stop.cancelled() => Err(owner.stopped().0),
+                Some(order) = self.orders.recv() => self.obey(order, owner),
+                () = at(self.look_again) => self.look(owner),
+                examined = conclusion(&mut self.examination) => self.conclude(examined, owner),
                 Ok(()) = self.alarms.changed() => {
                     self.is_alarmed = true;
-                    match self.look(owner) {
-                        Ok(when) => look_again = when,
-                        Err(reason) => return reason,
-                    }
+                    self.look(owner)
                 }
-                heard = self.feed.next() => match heard {
-                    Ok(message) => self.hear(message),
-                    Err(end) => return CloseReason::Link(end),
-                },
-                Some(_) = self.errands.join_next() => {}
-            }
+                heard = self.feed.next() => {
+                    heard.map(|message| self.hear(message)).map_err(CloseReason::Link)
+                }
+                Some(_) = self.errands.join_next() => Ok(()),
+            };
         }
+        step.expect_err("it goes on while there is none")
     }
 
-    /// Sees whether the session's time has come, or it is to be probed; else
-    /// says when to look again, if ever.
-    fn look(&mut self, owner: &Owner<C>) -> Result<Option<Instant>, CloseReason> {
+    /// Sees whether the session's time has come, or it is to be probed, and
+    /// when to look again, if ever.
+    fn look(&mut self, owner: &Owner<C>) -> Result<(), CloseReason> {
         let heed = self.heed_alarm(owner);
-        match owner.bucket.judge(&self.session, &self.dates) {
-            Verdict::Close(reason) => Err(reason),
+        let home = self.home();
+        self.look_again = match home.judge(&self.session, &self.dates) {
+            Verdict::Close(reason) => return Err(reason),
             Verdict::Retire => {
-                owner.pool.grow(&owner.bucket);
-                Ok(None)
+                owner.pool.grow(&home);
+                None
             }
             Verdict::Examine => {
                 self.begin_examination(owner);
-                self.look(owner)
+                return self.look(owner);
             }
-            Verdict::Until(when) => Ok(when.into_iter().chain(heed).min()),
-        }
+            Verdict::Until(when) => when.into_iter().chain(heed).min(),
+        };
+        Ok(())
     }
 
     /// Has the session probed because another is dead. One that has passed a
     /// probe just now is probed a little later: where sessions die one by one,
-    /// each must not be the death of all rest. Says when.
+    /// not each of them is to have all others probed. Says when.
     fn heed_alarm(&mut self, owner: &Owner<C>) -> Option<Instant> {
-        let trusted = self.dates.passed.map(|passed| passed + TRUST);
         if !self.is_alarmed || self.examination.is_some() {
             return None;
         }
+        let trusted = self.dates.passed.map(|passed| passed + TRUST);
         if trusted.is_some_and(|trusted| trusted > Instant::now()) {
             return trusted;
         }
         self.is_alarmed = false;
-        if owner.bucket.suspect(&self.session) {
+        if self.home().suspect(&self.session) {
             self.begin_examination(owner);
         }
         None
     }
 
     fn begin_examination(&mut self, owner: &Owner<C>) {
-        owner.bucket.upstream.tally.probes.fetch_add(1, Relaxed);
+        let home = self.home();
+        home.upstream.tally.probes.fetch_add(1, Relaxed);
         self.is_alarmed = false;
-        let limits = &owner.bucket.limits;
-        let (probes, limit) = (limits.probes.clone(), limits.probe_timeout);
+        let (probes, limit) = (home.limits.probes.clone(), home.limits.probe_timeout);
         self.examination = Some(Box::pin(examine(self.session.clone(), probes, limit)));
         // Those in line may have one opened meanwhile.
-        owner.pool.grow(&owner.bucket);
+        owner.pool.grow(&home);
     }
 
     fn conclude(
         &mut self,
         examined: Result<(), ProbeFailure>,
         owner: &Owner<C>,
-    ) -> Result<Option<Instant>, CloseReason> {
+    ) -> Result<(), CloseReason> {
         self.examination = None;
+        let home = self.home();
         if let Err(failure) = examined {
-            owner.bucket.upstream.tally.probe_failures.fetch_add(1, Relaxed);
+            home.upstream.tally.probe_failures.fetch_add(1, Relaxed);
             // What the link itself says is nearer to the truth.
             let end = self.session.0.link.end_reason().map(CloseReason::Link);
             return Err(end.unwrap_or(CloseReason::Probe(failure)));
         }
         self.dates.passed = Some(Instant::now());
-        owner.bucket.acquit(&self.session);
+        home.acquit(&self.session);
         self.look(owner)
     }
 
-    fn obey(&mut self, order: Order, owner: &Owner<C>) -> Option<CloseReason> {
+    fn obey(&mut self, order: Order, owner: &Owner<C>) -> Result<(), CloseReason> {
         match order {
-            Order::Close(reason) => return Some(reason),
+            Order::Close(reason) => return Err(reason),
             Order::Abandon(id) => self.cancel(&id),
             Order::Examine => self.begin_examination(owner),
-            Order::MakeRoom => owner.pool.feed_from(&owner.bucket),
+            Order::Moved => return self.look(owner),
+            Order::MakeRoom => owner.pool.feed_from(&self.home()),
             Order::Listen(listeners) => {
                 self.listeners = Some(listeners);
                 self.session.0.link.listen();
             }
         }
-        None
+        Ok(())
     }
 
     fn cancel(&mut self, id: &RequestId) {
@@ -226,7 +222,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
         }
         // Of several who share the session nobody can be told to be the one
         // that is asked.
-        let is_shared = !matches!(self.session.0.key.scope(), Scope::Client(_) | Scope::Call(_));
+        let is_shared = !self.home().key().is_ones_own();
         let is_heard = self.listeners.as_ref().is_some_and(|all| all.receiver_count() > 0);
         (is_shared || !is_heard).then(|| {
             let error = ErrorObject::new(
