@@ -21,6 +21,14 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
     text.each(upstreams, "wharf_pool_keys", "gauge", "Keys in use.", |u| u.keys as u64);
     text.each(upstreams, "wharf_pool_leases", "gauge", "Leases out.", |u| u.leases as u64);
     text.each(upstreams, "wharf_pool_waiters", "gauge", "Callers in line.", |u| u.waiters as u64);
+    write_states(&mut text, upstreams);
+    write_counts(&mut text, upstreams);
+    write_timings(&mut text, upstreams);
+    text.0
+}
+
+/// What there is now, by state.
+fn write_states(text: &mut Exposition, upstreams: &[UpstreamSnapshot]) {
     text.family("wharf_pool_sessions", "gauge", "Sessions with upstreams, by state.");
     for upstream in upstreams {
         let states = [
@@ -49,6 +57,10 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
             text.sample("wharf_pool_breakers", &labels, count as u64);
         }
     }
+}
+
+/// What has happened.
+fn write_counts(text: &mut Exposition, upstreams: &[UpstreamSnapshot]) {
     let counted: [(&str, &str, Count); 10] = [
         ("wharf_pool_hits_total", "Leases given at once.", |u| u.hits),
         ("wharf_pool_misses_total", "Leases that had to be waited for.", |u| u.misses),
@@ -75,6 +87,10 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
             text.sample("wharf_pool_ends_total", &labels, *count);
         }
     }
+}
+
+/// How long it took.
+fn write_timings(text: &mut Exposition, upstreams: &[UpstreamSnapshot]) {
     let timed: [(&str, &str, Timing); 2] = [
         ("wharf_pool_acquire_seconds", "How long a lease took.", |u| &u.acquire_latency),
         ("wharf_pool_open_seconds", "How long opening took.", |u| &u.open_latency),
@@ -85,7 +101,6 @@ pub(super) fn write(snapshot: &Snapshot, clients: &[(&str, usize)]) -> String {
             text.histogram(name, &upstream.upstream, latency(upstream));
         }
     }
-    text.0
 }
 
 /// Reads one figure.
