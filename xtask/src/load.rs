@@ -18,9 +18,9 @@ mod tally;
 mod user;
 
 pub(crate) use axis::{Load, Profile};
-pub(crate) use run::Run;
 #[cfg(test)]
-pub(crate) use run::{GatewayFigures, Sessions};
+pub(crate) use run::Sessions;
+pub(crate) use run::{GatewayFigures, Run};
 #[cfg(test)]
 pub(crate) use sample::Held;
 pub(crate) use sample::Sample;

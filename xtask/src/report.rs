@@ -5,7 +5,7 @@ use std::{fmt::Write as _, path::Path};
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::load::{Blame, Run};
+use crate::load::{Blame, GatewayFigures, Run};
 
 mod page;
 mod plot;
@@ -87,31 +87,7 @@ fn lines(run: &Run) -> Vec<(&'static str, String)> {
         ),
     ];
     if let Some(gateway) = &run.gateway {
-        let held = gateway.held_after;
-        lines.push((
-            "the gateway",
-            format!(
-                "{:.1} µs of CPU per call, {:.1} MiB at its peak, {} threads",
-                gateway.cpu_per_call,
-                gateway.peak_memory as f64 / f64::from(1 << 20),
-                gateway.threads
-            ),
-        ));
-        lines.push((
-            "left afterwards",
-            format!(
-                "{} sessions, {} leases, {} waiters, {} clients; sockets {} (before: {}), tasks {} (before: {}); ended {}",
-                held.open + held.opening,
-                held.leases,
-                held.waiters,
-                held.clients,
-                gateway.sockets_after,
-                gateway.sockets_before,
-                held.tasks,
-                gateway.tasks_before,
-                if gateway.ended_well { "well" } else { "BADLY" }
-            ),
-        ));
+        lines.extend(gateway_lines(gateway));
     }
     for failures in &run.failures {
         let whose = match failures.blame {
@@ -122,4 +98,28 @@ fn lines(run: &Run) -> Vec<(&'static str, String)> {
         lines.push((whose, format!("{} x {}", failures.count, failures.what)));
     }
     lines
+}
+
+/// What the load cost the gateway, and what it left in it.
+fn gateway_lines(gateway: &GatewayFigures) -> [(&'static str, String); 2] {
+    let held = gateway.held_after;
+    let cost = format!(
+        "{:.1} µs of CPU per call, {:.1} MiB at its peak, {} threads",
+        gateway.cpu_per_call,
+        gateway.peak_memory as f64 / f64::from(1 << 20),
+        gateway.threads
+    );
+    let left = format!(
+        "{} sessions, {} leases, {} waiters, {} clients; sockets {} (before: {}), tasks {} (before: {}); ended {}",
+        held.open + held.opening,
+        held.leases,
+        held.waiters,
+        held.clients,
+        gateway.sockets_after,
+        gateway.sockets_before,
+        held.tasks,
+        gateway.tasks_before,
+        if gateway.ended_well { "well" } else { "BADLY" }
+    );
+    [("the gateway", cost), ("left afterwards", left)]
 }

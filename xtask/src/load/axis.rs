@@ -190,6 +190,11 @@ impl Load {
         (user / transports % self.servers.len(), self.transports[user % transports])
     }
 
+    /// How many upstreams the gateway has: one and the same server is two, by its transports.
+    pub(crate) const fn upstreams(&self) -> u64 {
+        (self.servers.len() * self.transports.len()) as u64
+    }
+
     pub(crate) fn headline(&self) -> String {
         let pace = match self.pace {
             Pace::Closed => "each as fast as it can".to_owned(),

@@ -127,7 +127,8 @@ pub(crate) async fn run(stage: &Stage, load: Load, place: &Place) -> Result<Run>
     let gateway = match scene.gateway.take() {
         Some(gateway) => {
             let admin = admin.context("a gateway has an admin listener")?;
-            Some(last_look(gateway, &admin, before, held_before, calls).await?)
+            let before = (before, held_before.tasks);
+            Some(last_look(gateway, &admin, before, course.load.upstreams(), calls).await?)
         }
         None => None,
     };
@@ -175,8 +176,8 @@ async fn play(course: &Arc<Course>, upstreams: &mut [Process]) -> Result<()> {
 async fn last_look(
     mut gateway: Gateway,
     admin: &Admin,
-    before: Vitals,
-    held_before: Held,
+    (before, tasks_before): (Vitals, u64),
+    upstreams: u64,
     calls: u64,
 ) -> Result<GatewayFigures> {
     let pid = gateway.process.pid();
@@ -185,8 +186,7 @@ async fn last_look(
     let (mut held, mut vitals);
     loop {
         (held, vitals) = (admin.held().await?, Vitals::of(pid)?);
-        let is_quiet = held.is_nothing() && held.tasks <= held_before.tasks;
-        if is_quiet || Instant::now() > deadline {
+        if held.is_nobodys(upstreams) || Instant::now() > deadline {
             break;
         }
         sleep(Duration::from_millis(100)).await;
@@ -196,7 +196,7 @@ async fn last_look(
         peak_memory: vitals.peak,
         threads: vitals.threads,
         sockets_before: before.sockets,
-        tasks_before: held_before.tasks,
+        tasks_before,
         sockets_after: vitals.sockets,
         held_after: held,
         ended_well: gateway.process.end().await?,
@@ -219,7 +219,7 @@ impl Run {
             faults.push(format!("{who}, no call was answered"));
         }
         if let Some(gateway) = &self.gateway {
-            if !gateway.held_after.is_nothing() {
+            if !gateway.held_after.is_nobodys(self.load.upstreams()) {
                 faults.push(format!("{who}, the gateway still held something at the end"));
             }
             if !gateway.ended_well {

@@ -81,9 +81,9 @@ impl Admin {
 // === impl Held ===
 
 impl Held {
-    /// Whether nobody has anything in the gateway.
-    pub(crate) const fn is_nothing(self) -> bool {
-        self.clients + self.open + self.opening + self.leases + self.waiters == 0
+    /// Whether no client has anything in the gateway any more. It may keep a session of its own with each upstream.
+    pub(crate) const fn is_nobodys(self, upstreams: u64) -> bool {
+        self.clients + self.opening + self.leases + self.waiters == 0 && self.open <= upstreams
     }
 
     fn read(pool: &Value) -> Self {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::load::{Failures, Fairness, GatewayFigures, Held, Latency, Profile, Sample, Sessions};
+use crate::load::{Failures, Fairness, Held, Latency, Profile, Sample, Sessions};
 
 const SCHEMA: &str = include_str!("../../schema/load-report.schema.json");
 
