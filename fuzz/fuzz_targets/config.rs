@@ -1,6 +1,7 @@
-#![no_main]
 //! Both formats of the configuration: whatever is in a file, it is read or
 //! refused.
+
+#![no_main]
 
 use config::{Findings, Reading, Source, mcp_json, schema};
 

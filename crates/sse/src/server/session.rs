@@ -181,8 +181,9 @@ mod tests {
     #[tokio::test]
     async fn what_waits_for_a_slow_client_is_bounded_in_bytes() {
         let (session, mut outbox) = Session::<()>::new(CancellationToken::new());
-        let half = Json::string(&"x".repeat(OUTBOX_BYTES as usize / 2));
-        let large = Json::string(&"x".repeat(2 * OUTBOX_BYTES as usize));
+        let text = |length| Json::parse(format!(r#"{{"text":"{}"}}"#, "x".repeat(length)));
+        let half = text(OUTBOX_BYTES as usize / 2).expect("is JSON");
+        let large = text(2 * OUTBOX_BYTES as usize).expect("is JSON");
         session.say(Notification::new("one", Some(&half))).await;
         let mut second = Box::pin(session.say(Notification::new("two", Some(&half))));
         assert!(poll!(&mut second).is_pending(), "there is more than half already");
