@@ -1,11 +1,18 @@
 //! The handshake, in every pairing of revisions. A test is named by its row of
 //! the protocol's matrix.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+use std::collections::BTreeSet;
+
 use http::{Method, StatusCode};
 use serde_json::json;
 use wharf_gateway::Transport as Spoken;
 use wharf_proto::{Revision, method};
-use wharf_testkit::{FastTime, Faulty, FaultySettings, Hello, Script};
+use wharf_testkit::{
+    FastTime, Faulty, FaultySettings, Hello, Script,
+    faulty::{Arrival, Seen},
+};
 use wharf_tests::{Over, Puppet, Wharf, Wire, request, serving, upstream};
 
 const OFFER: &str = r#"{"tools":{},"prompts":{},"resources":{},"logging":{}}"#;
@@ -138,38 +145,46 @@ async fn l11_an_upstream_that_has_http_and_sse_alone_is_found() {
     }
 }
 
-#[tokio::test]
-async fn l16_every_message_after_the_handshake_names_revision_and_session() {
+/// All that an upstream has seen of one client's session, from the finding out
+/// of its transport to the goodbye, but for `initialize`.
+async fn traffic() -> Vec<Arrival> {
     let faulty = Faulty::start(Script::new(), FaultySettings::default()).await.unwrap();
     let wharf = Wharf::in_front_of([upstream("f", &faulty.url())]).await;
     let wire = Wire::connect(&wharf.url("/servers/f/mcp"), "{}").await;
     let _stream = wire.listen().await;
-    faulty
-        .record()
-        .wait_for(|seen| seen.requests().iter().any(|one| *one.http() == Method::GET))
-        .await;
+    let has = |seen: &Seen, http| seen.requests().iter().any(|one| *one.http() == http);
+    faulty.record().wait_for(|seen| has(seen, Method::GET)).await;
     wire.ask(method::TOOLS_LIST, "{}").await;
     wire.delete().await;
-    let seen = faulty
-        .record()
-        .wait_for(|seen| seen.requests().iter().any(|one| *one.http() == Method::DELETE))
-        .await;
-    let mut kinds = std::collections::BTreeSet::new();
-    for arrival in seen.requests() {
+    let bye = |seen: &Seen| {
+        let deletes = seen.requests().iter().filter(|one| *one.http() == Method::DELETE);
+        deletes.count() == 2
+    };
+    let seen = faulty.record().wait_for(bye).await;
+    let after = seen.requests().iter().filter(|one| one.rpc() != Some(method::INITIALIZE));
+    let after: Vec<_> = after.cloned().collect();
+    let kinds: BTreeSet<_> = after.iter().map(|one| one.http().as_str().to_owned()).collect();
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["DELETE", "GET", "POST"]);
+    after
+}
+
+#[tokio::test]
+async fn l16_every_message_after_the_handshake_names_the_revision() {
+    for arrival in traffic().await {
+        assert!(arrival.header("mcp-protocol-version").is_some(), "{arrival:?}");
+    }
+}
+
+#[tokio::test]
+async fn l17_every_message_after_the_handshake_names_the_session() {
+    for arrival in traffic().await {
+        assert!(arrival.header("mcp-session-id").is_some(), "{arrival:?}");
         if *arrival.http() == Method::POST {
             let accept = arrival.header("accept").unwrap();
-            assert!(accept.contains("application/json") && accept.contains("text/event-stream"));
+            assert!(accept.contains("application/json"), "{arrival:?}");
+            assert!(accept.contains("text/event-stream"), "{arrival:?}");
         }
-        if arrival.rpc() == Some(method::INITIALIZE) {
-            assert_eq!(arrival.header("mcp-session-id"), None);
-            continue;
-        }
-        // Found out, which transport it is, a session is taken leave of.
-        assert!(arrival.header("mcp-session-id").is_some(), "{arrival:?}");
-        assert!(arrival.header("mcp-protocol-version").is_some(), "{arrival:?}");
-        kinds.insert(arrival.http().as_str().to_owned());
     }
-    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), ["DELETE", "GET", "POST"]);
 }
 
 #[tokio::test]

@@ -389,3 +389,36 @@ async fn a_client_that_does_not_read_holds_nobody_up() {
     visit(&wire, &mut strings, "p__t").await;
     until("nothing waits", || !strings.has_call()).await;
 }
+
+#[tokio::test]
+async fn a01_tools_of_one_name_are_told_apart_and_each_reaches_its_own() {
+    let (first, mut of_first) = Puppet::offering(EVERYTHING, Default::default()).await;
+    let (second, mut of_second) = Puppet::offering(EVERYTHING, Default::default()).await;
+    let upstreams = [upstream("p", &first.url()), upstream("q", &second.url())];
+    let wharf = Wharf::in_front_of(upstreams).await;
+    let wire = Wire::connect(&wharf.url("/mcp"), "{}").await;
+    let list = r#"{"tools":[{"name":"search"}]}"#;
+    let (listed, _, _) = tokio::join!(
+        wire.ask(method::TOOLS_LIST, "{}"),
+        of_first.serve(method::TOOLS_LIST, list),
+        of_second.serve(method::TOOLS_LIST, list),
+    );
+    assert_eq!(listed["result"]["tools"], json!([{"name": "p__search"}, {"name": "q__search"}]));
+    visit(&wire, &mut of_second, "q__search").await;
+    visit(&wire, &mut of_first, "p__search").await;
+}
+
+#[tokio::test]
+async fn a19_a_missing_resource_is_refused_by_its_code() {
+    let time = wharf_tests::serving(wharf_testkit::FastTime::new()).await;
+    let wharf = Wharf::in_front_of([upstream("time", &time.url())]).await;
+    for path in ["/mcp", "/servers/time/mcp"] {
+        let wire = Wire::connect(&wharf.url(path), "{}").await;
+        for uri in ["time://zone/Moon", "nope://nope"] {
+            let params = json!({"uri": uri}).to_string();
+            let refused = wire.ask(method::RESOURCES_READ, &params).await;
+            assert_eq!(refused["error"]["code"], code::RESOURCE_NOT_FOUND, "{path} {uri}");
+            assert_eq!(refused["error"]["data"]["uri"], uri, "{path}");
+        }
+    }
+}
