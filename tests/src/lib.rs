@@ -6,6 +6,8 @@
 //! official SDK's. Its upstreams are the kit's servers, a [`Puppet`] that says
 //! what the test tells it to, and [`official::Host`], which is the official
 //! SDK's; an [`Oddity`] is no MCP server at all.
+//!
+//! [`regress`] has the pool beside a naive one.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
@@ -14,6 +16,7 @@ mod oddity;
 pub mod official;
 mod patience;
 mod puppet;
+pub mod regress;
 mod wharf;
 mod wire;
 

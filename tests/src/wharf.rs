@@ -150,6 +150,50 @@ impl Wharf {
     }
 }
 
+impl Wharf {
+    /// Waits until nobody has a lease on a session with that upstream, nor
+    /// stands in line for one.
+    ///
+    /// # Panics
+    ///
+    /// Where that does not come about.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn is_at_rest(&self, upstream: &str) {
+        self.comes_to_hold_none_of(upstream, &["leases", "waiters", "opening"]).await;
+    }
+
+    /// Waits until the pool holds nothing for that upstream any more.
+    ///
+    /// # Panics
+    ///
+    /// Where that does not come about.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn is_empty(&self, upstream: &str) {
+        let all = ["keys", "sessions", "opening", "leases", "waiters"];
+        self.comes_to_hold_none_of(upstream, &all).await;
+    }
+
+    async fn comes_to_hold_none_of(&self, upstream: &str, figures: &[&str]) {
+        let what = format!("the books on {upstream} balance");
+        soon(&what, async {
+            loop {
+                let held = self.figures(upstream).await;
+                if figures.iter().all(|figure| held[figure] == 0) {
+                    return;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+}
+
 impl fmt::Debug for Wharf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Wharf({})", self.address)

@@ -18,6 +18,7 @@ mod bench;
 mod ci;
 mod conformance;
 mod load;
+mod regress;
 mod report;
 mod stage;
 mod tidy;
@@ -39,6 +40,8 @@ enum Task {
     Ci,
     /// Run the official suite and SDKs against a reference server, directly and through Wharf.
     Conformance(conformance::ConformanceArgs),
+    /// Run the tests against the faults that session pools have had, and a naive pool beside ours.
+    Regress,
     /// Check the rules of this repository that no compiler or linter knows.
     Tidy,
     /// Put many users on Wharf, check every answer, and say whose each failure is.
@@ -69,6 +72,7 @@ impl Xtask {
         match self.task {
             Task::Ci => ci::run(&root),
             Task::Conformance(args) => conformance::run(&root, &args),
+            Task::Regress => regress::run(&root),
             Task::Tidy => tidy::run(&root),
             Task::LoadTest(args) => load::run(&root, &args),
             Task::Bench(args) => bench::run(&root, &args),
@@ -93,6 +97,7 @@ mod tests {
         assert!(matches!(Xtask::try_parse_from(["xtask", "ci"]).unwrap().task, Task::Ci));
         let conformance = Xtask::try_parse_from(["xtask", "conformance", "--list"]).unwrap();
         assert!(matches!(conformance.task, Task::Conformance(_)));
+        assert!(matches!(Xtask::try_parse_from(["xtask", "regress"]).unwrap().task, Task::Regress));
         assert!(matches!(Xtask::try_parse_from(["xtask", "tidy"]).unwrap().task, Task::Tidy));
         assert!(Xtask::try_parse_from(["xtask"]).is_err());
     }

@@ -1,0 +1,224 @@
+//! Two hundred clients for half a minute, an upstream that restarts every
+//! second, and one call in twenty that its caller gives up. Everything that
+//! fails is accounted for, and nothing is left at the end.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep, timeout},
+};
+use wharf_gateway::{ScopeSetting, Transport as Spoken, UpstreamSettings};
+use wharf_proto::{
+    Outcome, method,
+    transport::{CallError, Exchange as _},
+};
+use wharf_testkit::{Faulty, FaultySettings, Script, TestClient, faulty::Memory};
+use wharf_tests::{Wharf, soon, until, upstream, value};
+
+const USERS: u64 = 200;
+/// Of each of the three kinds of upstream a third of the time.
+const FOR: Duration = Duration::from_secs(9);
+const RESTARTS: Duration = Duration::from_secs(1);
+/// One in so many calls is given up.
+const GIVEN_UP: u64 = 20;
+
+/// What became of the calls of one user, or of all.
+#[derive(Debug, Default)]
+struct Tally {
+    answered: u64,
+    given_up: u64,
+    /// The upstream was restarting: nothing answered at its port, or it died
+    /// while it was at the call, and the error says so.
+    injected: u64,
+    /// Everything else.
+    ours: BTreeMap<String, u64>,
+}
+
+struct User {
+    client: TestClient,
+    number: u64,
+    /// Restarts that have begun so far.
+    restarts: Arc<AtomicU64>,
+    tally: Tally,
+}
+
+// === impl User ===
+
+impl User {
+    async fn work(mut self, end: Instant) -> Tally {
+        let mut made = self.number;
+        while Instant::now() < end {
+            made += 1;
+            let nonce = format!("{made} of {}", self.number);
+            let restarts = self.restarts.load(Ordering::SeqCst);
+            if made.is_multiple_of(GIVEN_UP) {
+                self.give_up(&nonce).await;
+            } else {
+                let answer = self.ask(&nonce).await;
+                // One that has begun, or begins, while the call is under way.
+                let has_restarted = self.restarts.load(Ordering::SeqCst) != restarts;
+                self.judge(&nonce, answer, has_restarted);
+            }
+            sleep(Duration::from_millis(20 + made % 60)).await;
+        }
+        let Self { client, tally, .. } = self;
+        soon("a client leaves", client.close()).await;
+        tally
+    }
+
+    async fn ask(&self, nonce: &str) -> Result<Outcome, CallError> {
+        let call = json!({"name": "echo", "arguments": {"message": nonce, "nonce": nonce}});
+        let answer = soon("an answer", self.client.call(method::TOOLS_CALL, &call)).await;
+        answer.map(|answer| answer.outcome().clone())
+    }
+
+    async fn give_up(&mut self, nonce: &str) {
+        let call = json!({"name": "sleep", "arguments": {"ms": 3_600_000, "nonce": nonce}});
+        let mut call = self.client.exchange(method::TOOLS_CALL, &call);
+        let _ = timeout(Duration::from_millis(20), call.next()).await;
+        let id = call.id().clone();
+        drop(call);
+        // Whether the upstream is there to be told is not what counts.
+        let _ = self.client.cancel(&id).await;
+        self.tally.given_up += 1;
+    }
+
+    fn judge(&mut self, nonce: &str, answer: Result<Outcome, CallError>, has_restarted: bool) {
+        let what = match answer {
+            Ok(Outcome::Result(result)) => {
+                let said = value(&result)["structuredContent"]["nonce"].clone();
+                if said == nonce {
+                    self.tally.answered += 1;
+                    return;
+                }
+                format!("asked {nonce:?} and was answered {said}")
+            }
+            Ok(Outcome::Error(error)) => {
+                let error = value(&error);
+                if has_restarted && is_injected(&error) {
+                    self.tally.injected += 1;
+                    return;
+                }
+                error["message"].to_string()
+            }
+            Err(error) => error.to_string(),
+        };
+        *self.tally.ours.entry(what).or_default() += 1;
+    }
+}
+
+/// Whether the gateway says that the upstream was not there, or died at it.
+fn is_injected(error: &Value) -> bool {
+    let is_of_the_gateway = error["data"]["gateway"] == "wharf";
+    let reason = error["data"]["reason"].as_str().unwrap_or_default();
+    is_of_the_gateway && matches!(reason, "no_answer" | "not_sent" | "cannot_open_session")
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.answered += other.answered;
+        self.given_up += other.given_up;
+        self.injected += other.injected;
+        for (what, count) in other.ours {
+            *self.ours.entry(what).or_default() += count;
+        }
+    }
+}
+
+/// The sockets that this process has open.
+fn sockets() -> usize {
+    let open = fs::read_dir("/proc/self/fd").expect("a process may look at itself");
+    let targets = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+}
+
+async fn restart(faulty: Arc<Faulty>, restarts: Arc<AtomicU64>, end: Instant) {
+    while Instant::now() + RESTARTS < end {
+        sleep(RESTARTS).await;
+        restarts.fetch_add(1, Ordering::SeqCst);
+        faulty.crash().await;
+        faulty.revive(Memory::Lost).await.expect("its port is its own");
+        restarts.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+async fn stress(spoken: Spoken, scope: ScopeSetting) {
+    let tasks_before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let sockets_before = sockets();
+    let faulty = Faulty::start(Script::new(), FaultySettings::default()).await;
+    let faulty = Arc::new(faulty.expect("it starts"));
+    let url = if spoken == Spoken::Sse { faulty.sse_url() } else { faulty.url() };
+    let mut settings = UpstreamSettings { transport: spoken, scope, ..upstream("f", &url) };
+    settings.limits.sessions_per_key = 20;
+    settings.limits.calls_per_session = 4;
+    // So that each failure to open is the upstream's own, and at its time.
+    settings.limits.breaker.failures = 0;
+    let wharf = Wharf::in_front_of([settings]).await;
+    let mut connecting = JoinSet::new();
+    let url = wharf.url("/servers/f/mcp");
+    for number in 0..USERS {
+        let url = url.clone();
+        connecting.spawn(async move {
+            (number, soon("a client connects", TestClient::connect_http(&url)).await)
+        });
+    }
+    let (end, restarts) = (Instant::now() + FOR, Arc::<AtomicU64>::default());
+    let mut users = JoinSet::new();
+    for (number, client) in connecting.join_all().await {
+        let client = client.expect("the upstream is up");
+        let user =
+            User { client, number, restarts: Arc::clone(&restarts), tally: Tally::default() };
+        users.spawn(user.work(end));
+    }
+    let mut restarting = JoinSet::new();
+    restarting.spawn(restart(Arc::clone(&faulty), Arc::clone(&restarts), end));
+    let mut tally = Tally::default();
+    users.join_all().await.into_iter().for_each(|other| tally.add(other));
+    restarting.join_all().await;
+    nothing_is_wrong(spoken, &tally, restarts.load(Ordering::SeqCst) / 2);
+
+    // Sessions that are shared stay until the gateway stops; nothing else does.
+    wharf.is_at_rest("f").await;
+    if scope == ScopeSetting::Client {
+        wharf.is_empty("f").await;
+    }
+    wharf.stop().await;
+    let ended =
+        faulty.record().wait_for(|seen| seen.sessions().now == 0 && seen.streams().now == 0);
+    soon("no session is left at the upstream", ended).await;
+    drop(Arc::into_inner(faulty).expect("nobody restarts it any more"));
+    let runtime = tokio::runtime::Handle::current();
+    until("no task is left", || runtime.metrics().num_alive_tasks() <= tasks_before).await;
+    until("no socket is left", || sockets() <= sockets_before).await;
+}
+
+#[expect(clippy::print_stdout, reason = "the output of a test is seen where it fails")]
+fn nothing_is_wrong(spoken: Spoken, tally: &Tally, restarts: u64) {
+    println!("{spoken:?}, {restarts} restarts: {tally:?}");
+    assert!(tally.ours.is_empty(), "{spoken:?}: {:#?}", tally.ours);
+    assert!(restarts >= 5, "the upstream has been restarted {restarts} times");
+    assert!(tally.given_up > USERS, "{tally:?}");
+    // Far from all of them meet a restart.
+    assert!(tally.answered > 10 * tally.injected, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_clients_lose_nothing_but_what_a_restarting_upstream_takes_with_it() {
+    for (spoken, scope) in [
+        (Spoken::StreamableHttp, ScopeSetting::Client),
+        (Spoken::StreamableHttp, ScopeSetting::Shared),
+        (Spoken::Sse, ScopeSetting::Client),
+    ] {
+        stress(spoken, scope).await;
+    }
+}
