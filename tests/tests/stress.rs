@@ -47,7 +47,7 @@ struct Tally {
 struct User {
     client: TestClient,
     number: u64,
-    /// Restarts that have begun so far.
+    /// Restarts that have begun and that have ended so far: odd during one.
     restarts: Arc<AtomicU64>,
     tally: Tally,
 }
@@ -65,8 +65,9 @@ impl User {
                 self.give_up(&nonce).await;
             } else {
                 let answer = self.ask(&nonce).await;
-                // One that has begun, or begins, while the call is under way.
-                let has_restarted = self.restarts.load(Ordering::SeqCst) != restarts;
+                // One that was under way, has begun or has ended meanwhile.
+                let has_restarted =
+                    !restarts.is_multiple_of(2) || self.restarts.load(Ordering::SeqCst) != restarts;
                 self.judge(&nonce, answer, has_restarted);
             }
             sleep(Duration::from_millis(20 + made % 60)).await;
@@ -148,6 +149,8 @@ async fn restart(faulty: Arc<Faulty>, restarts: Arc<AtomicU64>, end: Instant) {
         restarts.fetch_add(1, Ordering::SeqCst);
         faulty.crash().await;
         faulty.revive(Memory::Lost).await.expect("its port is its own");
+        // Until the ends of its connections have got around.
+        sleep(Duration::from_millis(100)).await;
         restarts.fetch_add(1, Ordering::SeqCst);
     }
 }

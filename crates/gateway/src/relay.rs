@@ -40,7 +40,8 @@ pub(crate) struct Relay {
     request: Request,
     entry: Entry,
     leg: Leg,
-    has_retried: bool,
+    /// How often it has been made again.
+    retries: u8,
     has_spoken: bool,
     /// The upstream has asked the client something.
     has_asked: bool,
@@ -50,6 +51,11 @@ pub(crate) struct Relay {
     /// The call in logs and traces.
     span: Span,
 }
+
+/// How often a call that provably did not run is made again. Once is enough
+/// where the client's session is its own. Where several are shared, the next
+/// can be as stale as the first until the news of a restart has got around.
+const RETRIES_UNSENT: u8 = 3;
 
 /// Where a call is to go: an upstream, and the request as that one knows it.
 pub(crate) type Route = Result<(Arc<Upstream>, Request), Failure>;
@@ -118,7 +124,7 @@ impl Relay {
             request,
             entry,
             leg: Leg::Leasing(Box::pin(leasing)),
-            has_retried: false,
+            retries: 0,
             has_spoken: false,
             has_asked: false,
             on_disconnect: OnDisconnect::default(),
@@ -149,7 +155,7 @@ impl Relay {
 
     /// Makes the call once more, on a session that is good, if that is safe.
     fn begin_again(&mut self, leased: Leased, error: CallError) {
-        self.has_retried = true;
+        self.retries += 1;
         let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&self.downstream));
         self.leg = Leg::Leasing(Box::pin(async move {
             let Leased { upstream, request, lease: lost, .. } = leased;
@@ -192,15 +198,20 @@ impl Relay {
         }
     }
 
-    /// Whether the call may be made again: not twice, not after the client
-    /// has heard of it, and only where it did not run or the operator allows
-    /// to ask whether it can run twice.
+    /// Whether the call may be made again: not after the client has heard of
+    /// it, and only where it did not run, or the operator allows to ask
+    /// whether it can run twice.
     fn may_begin_again(&self, leased: &Leased, error: &CallError) -> bool {
         let is_allowed = match error.fate {
-            Fate::NotSent => matches!(error.fault, Fault::SessionGone | Fault::Ended(_)),
-            Fate::MayHaveRun => leased.upstream.settings.repeat == Repeat::Hinted,
+            Fate::NotSent => {
+                let is_lost = matches!(error.fault, Fault::SessionGone | Fault::Ended(_));
+                is_lost && self.retries < RETRIES_UNSENT
+            }
+            Fate::MayHaveRun => {
+                leased.upstream.settings.repeat == Repeat::Hinted && self.retries == 0
+            }
         };
-        is_allowed && !self.has_retried && !self.has_spoken
+        is_allowed && !self.has_spoken
     }
 
     /// The end of a call that an upstream has answered.

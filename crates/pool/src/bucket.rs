@@ -189,6 +189,9 @@ impl<L: Link> Bucket<L> {
         let leases = usage.leases.fetch_sub(1, Relaxed) - 1;
         session.touch();
         if session.is_closed() {
+            if leases == 0 {
+                session.order(Order::Vacate);
+            }
             return;
         }
         if let Scope::Call(_) = self.key.scope() {
@@ -300,9 +303,11 @@ impl<L: Link> Bucket<L> {
 
     pub(crate) fn held(&self) -> Held {
         let mut state = self.lock();
-        let leases = || state.open.iter().map(|session| session.usage().leases.load(Relaxed));
+        // One that has ended is only there until its owner has seen to it.
+        let open = || state.open.iter().filter(|session| !session.is_closed());
+        let leases = || open().map(|session| session.usage().leases.load(Relaxed));
         Held {
-            sessions: state.open.len(),
+            sessions: open().count(),
             busy: leases().filter(|leases| *leases > 0).count(),
             probing: state.open.iter().filter(|session| session.usage().is_probed()).count(),
             opening: state.opening,

@@ -63,8 +63,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
                 let (link, feed) = connected.expect("hands are shaken on a link");
                 let number = self.bucket.upstream.tally.opened(begun.elapsed());
                 let dates = Dates { dies: self.dies(number), passed: None };
-                self.keep(opening, &permit, dates, (link, feed), handshake).await;
-                drop(permit);
+                self.keep(opening, permit, dates, (link, feed), handshake).await;
             }
             Err(error) => {
                 tracing::debug!(key = ?self.bucket.key(), %error, "a session could not be opened");
@@ -138,7 +137,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
     async fn keep(
         &self,
         opening: Opening<C::Link>,
-        permit: &Permit<C>,
+        permit: Permit<C>,
         dates: Dates,
         (link, feed): (C::Link, C::Feed),
         handshake: Handshake,
@@ -147,6 +146,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         let (order, orders) = mpsc::unbounded_channel();
         let home = Arc::clone(&self.bucket);
         let session = Session::new(home, link, handshake, life, order, permit.makes_room());
+        let mut permit = Some(permit);
         let tenancy = Tenancy { owner: self, session: session.clone(), pulse };
         opening.succeed(&session);
         // Where a breaker let one attempt through, it now lets the others.
@@ -155,13 +155,19 @@ impl<C: Connect<Target = Key>> Owner<C> {
         let mut attended = Attended::new(session, feed, orders, dates, &self.bucket);
         let reason = attended.until_end(self).await;
         tracing::debug!(key = ?attended.home().key(), %reason, "a session ends");
+        if reason.is_death() {
+            self.bucket.upstream.sound_alarm();
+        }
+        if matches!(reason, CloseReason::Link(EndReason::SessionGone)) {
+            // The upstream counts it no more, so there is room for another.
+            drop(permit.take());
+            self.pool.grow(&attended.home());
+            attended.let_calls_learn().await;
+        }
         // Publishing also wakes the calls in flight, which fail with it.
         tenancy.pulse.stop(reason.clone());
         let _closing = self.bucket.upstream.tally.closing();
         drop(tenancy);
-        if reason.is_death() {
-            self.bucket.upstream.sound_alarm();
-        }
         attended.take_leave(self).await;
     }
 

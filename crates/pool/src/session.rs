@@ -93,6 +93,8 @@ pub(crate) enum Order {
     /// Nobody uses the session, and it has been taken out of service: find
     /// out whether it works.
     Examine,
+    /// The last lease of a session that has ended came back.
+    Vacate,
     /// End the session.
     Close(CloseReason),
     /// Somebody listens.

@@ -4,7 +4,7 @@
 use wharf_pool::{CloseReason, Limits};
 use wharf_proto::{
     mock::Heard,
-    transport::{EndReason, Exchange, Fate},
+    transport::{CallError, EndReason, Exchange, Fate, Fault},
 };
 
 use crate::support::{
@@ -165,4 +165,22 @@ async fn the_end_of_one_session_is_nothing_to_another() {
     arrived.answer("{}");
     calling.answer().await;
     assert_eq!(books(&pool), Books { keys: 1, sessions: 1, leases: 1, ..EMPTY });
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_on_their_way_to_an_upstream_that_forgot_the_session_hear_of_it_themselves() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    let (told, untold) = (call(&lease, &request(1)), call(&lease, &request(2)));
+    let (first, second) = (peer.call().await, peer.call().await);
+    let begun = tokio::time::Instant::now();
+    peer.end(EndReason::SessionGone);
+    settle().await;
+    assert!(lease.is_closed(), "nobody begins a call any more");
+    first.fail(CallError::not_sent(Fault::SessionGone));
+    assert_eq!(told.failure().await.fate, Fate::NotSent);
+    // Nobody waits for longer than a moment.
+    assert_eq!(untold.failure().await.fate, Fate::MayHaveRun);
+    assert!(begun.elapsed() < secs(1), "{:?}", begun.elapsed());
+    assert!(second.is_abandoned());
 }

@@ -243,6 +243,10 @@ impl Model {
                     ends.peer.end(EndReason::SessionGone);
                     ends.has_ended = true;
                 }
+                // Calls that are on their way have a moment to hear of it by
+                // themselves; none has more than that.
+                settle().await;
+                pass(Duration::from_millis(250)).await;
             }
             Step::Drain(side) => {
                 let id = Arc::clone(self.sides[side % self.sides.len()].key.upstream());

@@ -119,20 +119,23 @@ pub struct Failed {
 }
 
 /// One call as a gateway makes it: use, call, give back. Where the pool says
-/// that the request did not run it is made once more.
+/// that the request did not run it is made again, up to three times.
 ///
 /// # Errors
 ///
-/// [`Failed`] where that failed, too.
+/// [`Failed`] where the last time failed, too.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future is the caller giving up.
 pub async fn one_call<C: Caller>(caller: &mut C, request: &Request) -> Result<Response, Failed> {
-    match once(caller, request).await {
-        Err(failed) if failed.did_not_run => once(caller, request).await,
-        done => done,
+    for _ in 0..3 {
+        match once(caller, request).await {
+            Err(failed) if failed.did_not_run => {}
+            done => return done,
+        }
     }
+    once(caller, request).await
 }
 
 async fn once<C: Caller>(caller: &mut C, request: &Request) -> Result<Response, Failed> {

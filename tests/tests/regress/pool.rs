@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use wharf_pool::{Key, KeyParts, Limits, Pool, Probe, Profile, Scope, Settings};
+use wharf_pool::{Afterwards, Key, KeyParts, Limits, Pool, Probe, Profile, Scope, Settings};
 use wharf_proto::{
     ErrorObject, Json, Response, Revision, code, method,
     mock::{self, Heard, MockConnect, MockPeer, MockUpstream},
@@ -134,11 +134,12 @@ async fn r8_a_breaker_that_opens_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r3758_a_pool_that_has_given_its_sessions_up_serves_again() {
+async fn r3758_an_upstream_that_was_drained_is_used_again() {
     let (pool, mut upstream) = pool(|_| {});
     let mut first = one_idle(&pool, &mut upstream).await;
-    pool.retire(&key());
-    settle().await;
+    let draining = pool.drain("fast-time", tomorrow(), Afterwards::Open);
+    tokio::time::timeout(secs(10), draining).await.expect("nobody is in a call");
+    assert_eq!(held(&pool), EMPTY);
     assert!(first.heard_so_far().iter().any(|heard| matches!(heard, Heard::Goodbye)));
     let mut second = one_idle(&pool, &mut upstream).await;
     let lease = pool.acquire(&key(), tomorrow()).await.expect("it is idle");

@@ -10,7 +10,7 @@ use tokio::{
     select,
     sync::{broadcast, mpsc, watch},
     task::JoinSet,
-    time::{Duration, Instant, sleep_until, timeout},
+    time::{Duration, Instant, sleep_until, timeout, timeout_at},
 };
 use wharf_proto::{
     ErrorObject, Json, Message, Notification, Request, RequestId, Response, code, method,
@@ -32,6 +32,10 @@ const ERRANDS: usize = 64;
 /// How long a session that has passed a probe is not probed again, however
 /// many others die meanwhile.
 const TRUST: Duration = Duration::from_secs(1);
+
+/// How long calls that are on their way to an upstream which has forgotten
+/// their session are left to hear of it themselves.
+const HEARSAY: Duration = Duration::from_millis(250);
 
 type Examination = Pin<Box<dyn Future<Output = Result<(), ProbeFailure>> + Send>>;
 
@@ -180,6 +184,8 @@ impl<C: Connect<Target = Key>> Attended<C> {
             Order::Abandon(id) => self.cancel(&id),
             Order::Examine => self.begin_examination(owner),
             Order::Moved => return self.look(owner),
+            // It has not ended as far as this owner knows; it is about to.
+            Order::Vacate => {}
             Order::MakeRoom => owner.pool.feed_from(&self.home()),
             Order::Listen(listeners) => {
                 self.listeners = Some(listeners);
@@ -243,6 +249,23 @@ impl<C: Connect<Target = Key>> Attended<C> {
                 Err(_) => tracing::debug!(?limit, "the upstream could not be told in time"),
             }
         });
+    }
+
+    /// The upstream has told one call that it does not know the session. The
+    /// others that are on their way to it are about to be told the same, each
+    /// by its own answer, which says better than we could whether it has run:
+    /// they have a moment for it. No call begins any more.
+    pub(super) async fn let_calls_learn(&mut self) {
+        let deadline = Instant::now() + HEARSAY;
+        while self.session.usage().leases.load(Relaxed) > 0 {
+            let order = match timeout_at(deadline, self.orders.recv()).await {
+                Ok(Some(order)) => order,
+                Ok(None) | Err(_) => return,
+            };
+            if let Order::Close(_) = order {
+                return;
+            }
+        }
     }
 
     /// The goodbye, after everybody knows that the session has ended. What

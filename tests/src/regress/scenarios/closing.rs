@@ -117,6 +117,7 @@ pub(super) async fn a18_of_several_idle_sessions_only_the_living_are_leased<K: K
             repeat(lives.call().await);
         }
     });
+    settle().await;
     let mut next = stage.caller(&Who::of("ann", 3));
     for nonce in ["one", "two", "three"] {
         served(&mut next, nonce).await;
