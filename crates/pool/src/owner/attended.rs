@@ -258,10 +258,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
     pub(super) async fn let_calls_learn(&mut self) {
         let deadline = Instant::now() + HEARSAY;
         while self.session.usage().leases.load(Relaxed) > 0 {
-            let order = match timeout_at(deadline, self.orders.recv()).await {
-                Ok(Some(order)) => order,
-                Ok(None) | Err(_) => return,
-            };
+            let Ok(Some(order)) = timeout_at(deadline, self.orders.recv()).await else { return };
             if let Order::Close(_) = order {
                 return;
             }
