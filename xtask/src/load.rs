@@ -120,7 +120,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`run`].
+/// As [`run()`].
 pub(crate) fn smoke(root: &Path) -> Result<()> {
     run(root, &Args::of(Profile::Smoke, Build::Dev))
 }
