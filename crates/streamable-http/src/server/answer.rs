@@ -10,7 +10,6 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Response, StatusCode};
-use http_body::Frame;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wharf_http::{Body, empty_response, json_response};
 use wharf_proto::{
@@ -189,10 +188,8 @@ impl<B: Backend> http_body::Body for AnswerStream<B> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        self.poll(cx).map(|bytes| {
-            self.is_over = bytes.is_none();
-            bytes.map(|bytes| Ok(Frame::data(bytes)))
-        })
+        let polled = self.poll(cx);
+        events::frame(polled, &mut self.is_over)
     }
 
     /// True with the last answer, so that it and the end are written at once.

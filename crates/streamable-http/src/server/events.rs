@@ -53,6 +53,14 @@ pub(super) fn joined(first: Option<Bytes>, then: Option<Bytes>) -> Option<Bytes>
 /// A frame of a body that cannot fail.
 pub(super) type EventFrame = Result<Frame<Bytes>, std::convert::Infallible>;
 
+/// What a stream has to send as a frame of its body, noting its end.
+pub(super) fn frame(polled: Poll<Option<Bytes>>, is_over: &mut bool) -> Poll<Option<EventFrame>> {
+    polled.map(|bytes| {
+        *is_over = bytes.is_none();
+        bytes.map(|bytes| Ok(Frame::data(bytes)))
+    })
+}
+
 // === impl Silence ===
 
 impl Silence {

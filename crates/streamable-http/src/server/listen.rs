@@ -20,7 +20,6 @@ use std::{
 
 use bytes::Bytes;
 use http::Response;
-use http_body::Frame;
 use wharf_http::Body;
 use wharf_proto::{
     Message,
@@ -288,10 +287,8 @@ impl<B: Backend> http_body::Body for ListenStream<B> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        self.poll(cx).map(|bytes| {
-            self.is_over = bytes.is_none();
-            bytes.map(|bytes| Ok(Frame::data(bytes)))
-        })
+        let polled = self.poll(cx);
+        events::frame(polled, &mut self.is_over)
     }
 }
 

@@ -15,7 +15,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use http_body::Frame;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wharf_http::{Body, accepts};
 use wharf_proto::{
@@ -110,10 +109,8 @@ impl<B: Backend> http_body::Body for Rest<B> {
         if self.is_over {
             return Poll::Ready(None);
         }
-        self.poll(cx).map(|bytes| {
-            self.is_over = bytes.is_none();
-            bytes.map(|bytes| Ok(Frame::data(bytes)))
-        })
+        let polled = self.poll(cx);
+        events::frame(polled, &mut self.is_over)
     }
 
     fn is_end_stream(&self) -> bool {
