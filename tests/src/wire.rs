@@ -39,7 +39,7 @@ pub struct Reply {
 
 enum Content {
     Plain(Incoming),
-    Events(Box<EventReader>),
+    Events(Box<EventReader<Incoming>>),
     Over(VecDeque<Bytes>),
 }
 

@@ -1,14 +1,6 @@
 //! Making a connection: TCP and, for https, TLS, within one limit of time.
 
-use std::{
-    error::Error,
-    future::Future,
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{error::Error, future::Future, io, pin::Pin, sync::Arc, time::Duration};
 
 use http::{Uri, uri::Scheme};
 use hyper_rustls::{
@@ -17,11 +9,15 @@ use hyper_rustls::{
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::{ClientConfig, crypto::ring};
 use tokio::sync::OnceCell;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tower_service::Service;
 
-use crate::prompt::{Prompt, PromptConnector};
+use crate::{
+    connection::{Connection, Transport},
+    prompt::PromptConnector,
+};
 
-type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// TLS cannot be used on this machine.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +35,10 @@ pub(crate) struct DialTimedOut {
     pub(crate) limit: Duration,
 }
 
-/// Makes connections for the client's pool. Clones share the certificates,
+/// A connection being made.
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
+
+/// Makes connections. Clones share the certificates,
 /// which are read when the first https URL is dialled and not before.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
@@ -62,23 +61,14 @@ impl Dial {
         let tcp = PromptConnector { tcp, is_prompt };
         Self { tcp, tls: Arc::new(OnceCell::new()), limit }
     }
-}
 
-impl Service<Uri> for Dial {
-    type Response = MaybeHttpsStream<Prompt>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.tcp.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, to: Uri) -> Self::Future {
+    /// Makes a connection to the host of `to`, which counts as `counted`.
+    pub(crate) fn dial(&self, to: Uri, counted: TaskTrackerToken) -> Dialling {
         let Self { tcp, tls, limit } = self.clone();
         Box::pin(async move {
             match tokio::time::timeout(limit, dial(tcp, &tls, to)).await {
                 Ok(Err(error)) if !is_late(&*error) => Err(error),
-                Ok(Ok(connection)) => Ok(connection),
+                Ok(Ok(transport)) => Ok(Connection::new(transport, counted).await?),
                 Ok(Err(_)) | Err(_) => Err(DialTimedOut { limit }.into()),
             }
         })
@@ -89,7 +79,7 @@ async fn dial(
     mut tcp: PromptConnector,
     tls: &OnceCell<Arc<ClientConfig>>,
     to: Uri,
-) -> Result<MaybeHttpsStream<Prompt>, BoxError> {
+) -> Result<Transport, BoxError> {
     if to.scheme() != Some(&Scheme::HTTPS) {
         return Ok(MaybeHttpsStream::Http(tcp.call(to).await?));
     }

@@ -6,17 +6,19 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http_body::Body as _;
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http_body::Body;
 use wharf_proto::{
     sse::{DecodeError, Decoder, Event},
     transport::Cause,
 };
 
+use crate::Answer;
+
 /// The events of a body. Dropping it closes the connection, unless the body
 /// was read to its end.
-pub struct EventReader {
-    body: Incoming,
+pub struct EventReader<B = Answer> {
+    body: B,
     decoder: Decoder,
 }
 
@@ -41,10 +43,14 @@ pub enum EventError {
 
 // === impl EventReader ===
 
-impl EventReader {
+impl<B> EventReader<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    Cause: From<B::Error>,
+{
     /// Reads events of at most `limit` bytes from `body`.
     #[must_use]
-    pub fn new(body: Incoming, limit: usize) -> Self {
+    pub fn new(body: B, limit: usize) -> Self {
         Self { body, decoder: Decoder::new(limit) }
     }
 
@@ -83,7 +89,7 @@ impl EventReader {
     }
 
     /// What has not been read of the body.
-    pub fn into_body(self) -> Incoming {
+    pub fn into_body(self) -> B {
         self.body
     }
 
@@ -101,7 +107,7 @@ impl EventReader {
     }
 }
 
-impl fmt::Debug for EventReader {
+impl<B> fmt::Debug for EventReader<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("EventReader")
     }

@@ -154,6 +154,13 @@ struct Ambiguous;
 
 /// The host in a value of `Host`, without port, brackets and case.
 fn host_of(value: &str) -> Option<String> {
+    // Most are names or addresses as they are; the others have rules.
+    let (host, port) = value.split_once(':').unwrap_or((value, "0"));
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if is_port && !host.is_empty() && host.bytes().all(is_name) {
+        return Some(bare(host));
+    }
     let authority: Authority = value.parse().ok()?;
     let is_plain = !authority.as_str().contains('@') && !authority.host().is_empty();
     is_plain.then(|| bare(authority.host()))

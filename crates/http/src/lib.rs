@@ -1,23 +1,29 @@
 #![doc = include_str!("../README.md")]
 
 mod accept;
+mod answer;
 mod body;
 mod client;
+mod connection;
 mod dial;
 mod events;
 mod guard;
 mod id;
+mod idle;
 mod negotiate;
 mod outgoing;
 mod prompt;
+mod sending;
 mod url;
 
 pub use accept::{AcceptSettings, Handle, serve};
+pub use answer::Answer;
 pub use body::{Body, CollectError, Collecting, collect, empty_response, json_response};
-pub use client::{ClientSettings, HttpClient, Sending};
+pub use client::{ClientSettings, HttpClient};
 pub use dial::TlsSetup;
 pub use events::{EventError, EventReader};
 pub use guard::{Forbidden, Guard};
 pub use id::unguessable;
 pub use negotiate::{accepts, is_json, media_type};
+pub use sending::Sending;
 pub use url::{BadEndpoint, Endpoint, Origin, Target};

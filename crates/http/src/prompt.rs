@@ -1,14 +1,19 @@
-//! A TCP connection whose end acknowledges at once.
+//! A TCP connection whose end acknowledges at once while it waits for more.
 //!
 //! A sender with Nagle's algorithm on holds a small packet back until the one
 //! before is acknowledged, and a receiver that expects to answer soon
 //! acknowledges 40 ms late. Each is right alone; together they make an event
 //! stream, whose head and events are small packets, 40 ms late. The sender is
-//! somebody else's, so this end does without its half.
+//! somebody else's, so this end does without its half, where that helps: an
+//! answer that has come whole is acknowledged by the next request, for nothing.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -32,9 +37,23 @@ pub(crate) struct PromptConnector {
 #[derive(Debug)]
 pub(crate) struct Prompt {
     stream: TokioIo<TcpStream>,
+    promptness: Promptness,
+}
+
+/// What a connection's end owes its peer, and whether it is to be paid at
+/// once. Clones are of one connection.
+#[derive(Debug, Clone)]
+pub(crate) struct Promptness {
     is_prompt: bool,
-    /// Whether something has been read since it was last acknowledged.
-    is_owing: bool,
+    debt: Arc<Debt>,
+}
+
+#[derive(Debug, Default)]
+struct Debt {
+    /// Something has been read since it was last acknowledged.
+    is_owed: AtomicBool,
+    /// To be acknowledged once there is nothing more to read.
+    is_called_in: AtomicBool,
 }
 
 // === impl PromptConnector ===
@@ -53,7 +72,7 @@ impl Service<Uri> for PromptConnector {
         let is_prompt = self.is_prompt;
         Box::pin(async move {
             let stream = connecting.await?;
-            Ok(Prompt { stream, is_prompt, is_owing: false })
+            Ok(Prompt { stream, promptness: Promptness::new(is_prompt) })
         })
     }
 }
@@ -61,14 +80,50 @@ impl Service<Uri> for PromptConnector {
 // === impl Prompt ===
 
 impl Prompt {
+    pub(crate) fn promptness(&self) -> Promptness {
+        self.promptness.clone()
+    }
+
     /// Acknowledges what has been read. The system takes the option back by
     /// itself, so it is set anew each time.
-    fn acknowledge(&mut self) {
-        if self.is_prompt && std::mem::take(&mut self.is_owing) {
-            #[cfg(any(target_os = "linux", target_os = "android"))]
-            // Where it cannot be had, the connection is only slower.
-            let _ = self.stream.inner().set_quickack(true);
+    fn acknowledge(&self) {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // Where it cannot be had, the connection is only slower.
+        let _ = self.stream.inner().set_quickack(true);
+    }
+}
+
+// === impl Promptness ===
+
+impl Promptness {
+    fn new(is_prompt: bool) -> Self {
+        let can_be = cfg!(any(target_os = "linux", target_os = "android"));
+        Self { is_prompt: is_prompt && can_be, debt: Arc::default() }
+    }
+
+    /// Has what was read acknowledged the next time that there is nothing to
+    /// read; whether there is anything to be acknowledged.
+    pub(crate) fn call_in(&self) -> bool {
+        let is_owed = self.is_prompt && self.debt.is_owed.load(Ordering::Relaxed);
+        if is_owed {
+            self.debt.is_called_in.store(true, Ordering::Relaxed);
         }
+        is_owed
+    }
+
+    /// What was read is acknowledged by what is sent now.
+    pub(crate) fn forgive(&self) {
+        self.debt.is_owed.store(false, Ordering::Relaxed);
+    }
+
+    fn owe(&self) {
+        self.debt.is_owed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is to be paid now.
+    fn is_due(&self) -> bool {
+        self.debt.is_called_in.swap(false, Ordering::Relaxed)
+            && self.debt.is_owed.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -83,8 +138,9 @@ impl Read for Prompt {
         let this = self.get_mut();
         let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
         match &read {
-            Poll::Ready(_) => this.is_owing = true,
-            Poll::Pending => this.acknowledge(),
+            Poll::Ready(_) => this.promptness.owe(),
+            Poll::Pending if this.promptness.is_due() => this.acknowledge(),
+            Poll::Pending => {}
         }
         read
     }

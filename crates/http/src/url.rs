@@ -3,7 +3,7 @@
 use std::fmt;
 
 use http::{
-    HeaderMap, Uri,
+    HeaderMap, HeaderValue, Uri,
     uri::{PathAndQuery, Scheme},
 };
 
@@ -89,6 +89,13 @@ impl Endpoint {
     #[must_use]
     pub const fn uri(&self) -> &Uri {
         &self.0
+    }
+
+    /// What the `Host` header of a request says. A request without the header
+    /// is given it; whoever sends many can make it once.
+    #[must_use]
+    pub fn host_header(&self) -> HeaderValue {
+        host_header(&self.0)
     }
 
     /// The origin of the URL.
@@ -254,6 +261,18 @@ fn complaint(url: &str) -> BadEndpoint {
     } else {
         BadEndpoint::Syntax
     }
+}
+
+/// The value of `Host` for a URI with an authority: its port where it is not
+/// the usual one (RFC 9110, 7.2).
+pub(crate) fn host_header(uri: &Uri) -> HeaderValue {
+    let usual = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let host = uri.host().unwrap_or_default();
+    let value = match uri.port_u16().filter(|port| *port != usual) {
+        Some(port) => HeaderValue::try_from(format!("{host}:{port}")),
+        None => HeaderValue::from_str(host),
+    };
+    value.expect("a host is visible ASCII")
 }
 
 fn without_fragment(url: &str) -> &str {

@@ -65,6 +65,31 @@ async fn connections_are_kept_and_used_again() {
     tokio::join!(server, calls);
 }
 
+/// Tokio gives a task a budget; what is polled beyond it is woken at once.
+#[tokio::test]
+async fn more_requests_than_a_task_has_turns_for_are_all_answered() {
+    let (listener, address) = listen().await;
+    let client = client();
+    let server = async {
+        let mut streams = Vec::new();
+        while streams.len() < 200 {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            read_head(&mut stream).await.expect("a request");
+            streams.push(stream);
+        }
+        for stream in &mut streams {
+            stream.write_all(OK.as_bytes()).await.expect("writes");
+        }
+        streams
+    };
+    let calls = futures_util::future::join_all((0..200).map(|_| async {
+        let answer = client.send(get(address)).await.expect("an answer");
+        collect(answer.into_body(), 2).await.expect("fits")
+    }));
+    let (_streams, answers) = tokio::join!(server, calls);
+    assert!(answers.iter().all(|answer| answer == "ok"));
+}
+
 #[tokio::test]
 async fn a_request_that_finds_nobody_was_not_sent() {
     let (listener, address) = listen().await;
@@ -127,6 +152,28 @@ async fn a_kept_connection_that_was_closed_is_replaced_unnoticed() {
         collect(answer.into_body(), 2).await.expect("fits");
     };
     tokio::join!(server, calls);
+}
+
+/// The end is in the socket and nobody has looked yet: the connection ends
+/// with the request in its queue.
+#[tokio::test]
+async fn a_request_that_meets_the_end_of_its_connection_is_sent_over_another() {
+    let (listener, address) = listen().await;
+    let client = client();
+    for _ in 0..50 {
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            read_head(&mut stream).await.expect("a request");
+            stream.write_all(OK.as_bytes()).await.expect("writes");
+        };
+        let call = async {
+            let answer = client.send(get(address)).await.expect("an answer");
+            collect(answer.into_body(), 2).await.expect("fits")
+        };
+        let both = async { tokio::join!(server, call) };
+        let in_time = tokio::time::timeout(Duration::from_secs(10), both).await;
+        assert_eq!(in_time.expect("nobody waits for ever").1, "ok");
+    }
 }
 
 #[tokio::test]

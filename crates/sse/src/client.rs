@@ -4,9 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, header};
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
-use wharf_http::{Endpoint, EventError, EventReader, HttpClient, Target, media_type};
+use wharf_http::{Answer, Endpoint, EventError, EventReader, HttpClient, Target, media_type};
 use wharf_proto::{
     header::EVENT_STREAM,
     sse::DecodeError,
@@ -103,7 +102,7 @@ async fn open_stream(
     Ok(EventReader::new(response.into_body(), max_message))
 }
 
-fn check_content_type(response: &http::Response<Incoming>) -> Result<(), Fault> {
+fn check_content_type(response: &http::Response<Answer>) -> Result<(), Fault> {
     match media_type(response.headers()) {
         Some(mime) if mime.eq_ignore_ascii_case(EVENT_STREAM) => Ok(()),
         Some(mime) => Err(not_mcp(&excerpt(mime))),

@@ -197,22 +197,27 @@ async fn an_answer_may_come_before_its_post_is_accepted() {
     // Nobody waits for the POST any more, and still its connection is kept.
     let connection = asked.peer;
     asked.accept();
-    let mut id = 2;
-    loop {
-        let mut next = link.call(request(id, "tools/call", "{}"));
-        let (answer, peer) = tokio::join!(within(next.answer()), async {
-            let asked = upstream.asked().await;
-            let peer = asked.peer;
-            asked.accept();
-            events.answer(id);
-            peer
+    // One more each time, so that at last one needs the connection.
+    for count in 1.. {
+        assert!(count < 20, "the connection was not kept");
+        let ids = || (0..count).map(|nth| 100 * count + nth);
+        let mut calls: Vec<_> =
+            ids().map(|id| link.call(request(id, "tools/call", "{}"))).collect();
+        let answers = futures_util::future::join_all(calls.iter_mut().map(Exchange::answer));
+        let (answers, is_used) = tokio::join!(within(answers), async {
+            let mut is_used = false;
+            for _ in ids() {
+                let asked = upstream.asked().await;
+                is_used |= asked.peer == connection;
+                asked.accept();
+            }
+            ids().for_each(|id| events.answer(id));
+            is_used
         });
-        answer.expect("an answer");
-        if peer == connection {
+        answers.into_iter().for_each(|answer| drop(answer.expect("an answer")));
+        if is_used {
             break;
         }
-        id += 1;
-        assert!(id < 100, "the connection was not kept");
     }
 }
 

@@ -1,10 +1,11 @@
 //! The rows that are about a whole gateway: real sockets, real transports.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::join_all;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 use wharf_gateway::{Transport as Spoken, UpstreamSettings};
 use wharf_proto::{Json, Message, Response, method, transport::Exchange as _};
 use wharf_testkit::{
@@ -147,8 +148,18 @@ async fn b17_what_an_upstream_says_unasked_is_heard_by_who_listens() {
         let client = Over::Http.server(&wharf, "f").await;
         client.listen();
         soon("a stream", faulty.record().wait_for(|seen| seen.streams().now == 1)).await;
-        faulty.announce(method::RESOURCES_LIST_CHANGED);
-        let heard = soon("it is heard", client.hear()).await.expect("the session goes on");
+        // Until somebody listens nobody hears it, and over SSE the stream tells
+        // nothing of that: it is there from the beginning.
+        let heard = async {
+            loop {
+                faulty.announce(method::RESOURCES_LIST_CHANGED);
+                let heard = timeout(Duration::from_millis(50), client.hear()).await;
+                if let Ok(message) = heard {
+                    break message.expect("the session goes on");
+                }
+            }
+        };
+        let heard = soon("it is heard", heard).await;
         assert!(
             matches!(heard, Message::Notification(n) if n.method() == method::RESOURCES_LIST_CHANGED)
         );

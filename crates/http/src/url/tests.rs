@@ -41,7 +41,7 @@ fn neither_query_nor_fragment_is_shown() {
 #[test]
 fn a_target_shows_no_value_of_its_headers() {
     let mut target = Target::new(endpoint("http://example.com/mcp"));
-    let credential = http::HeaderValue::from_static("Bearer s3cret");
+    let credential = HeaderValue::from_static("Bearer s3cret");
     target.headers.insert("authorization", credential);
     let shown = format!("{target:?}");
     assert!(shown.contains("authorization") && !shown.contains("s3cret"));
@@ -112,5 +112,20 @@ proptest! {
         let joined = base.join(&path).expect("a path resolves");
         prop_assert_eq!(joined.origin(), base.origin());
         prop_assert!(!joined.uri().path().split('/').any(|segment| segment == ".."));
+    }
+}
+
+#[test]
+fn the_host_header_names_the_port_where_it_is_not_the_usual_one() {
+    for (url, host) in [
+        ("http://example.com/mcp", "example.com"),
+        ("http://example.com:80/mcp", "example.com"),
+        ("https://example.com:443/", "example.com"),
+        ("https://example.com:80/", "example.com:80"),
+        ("http://127.0.0.1:8080", "127.0.0.1:8080"),
+        ("http://[::1]:8080/mcp?key=secret", "[::1]:8080"),
+    ] {
+        let endpoint = Endpoint::parse(url).expect("an endpoint");
+        assert_eq!(endpoint.host_header(), host, "{url}");
     }
 }

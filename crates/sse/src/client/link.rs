@@ -94,6 +94,7 @@ impl Wire {
     ) -> Self {
         let mut headers = headers.clone();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        headers.entry(header::HOST).or_insert_with(|| post_to.host_header());
         Self { http, post_to: post_to.uri().clone(), headers, calls, unread }
     }
 

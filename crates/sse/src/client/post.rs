@@ -7,8 +7,7 @@ use std::{
 
 use http::StatusCode;
 use http_body::Body as _;
-use hyper::body::Incoming;
-use wharf_http::Sending;
+use wharf_http::{Answer, Sending};
 use wharf_proto::transport::{CallError, Fate, Fault};
 
 /// How much of the text beside a status is read so that the connection can
@@ -22,7 +21,7 @@ pub(super) struct Post(Stage);
 
 enum Stage {
     Sending(Sending),
-    Reading { body: Incoming, left: usize },
+    Reading { body: Answer, left: usize },
     Over,
 }
 

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, header};
-use hyper::body::Incoming;
 use tokio::{sync::mpsc, task::JoinSet};
-use wharf_http::{EventReader, HttpClient, collect};
+use wharf_http::{Answer, EventReader, HttpClient, collect};
 use wharf_proto::{
     Message, Response,
     transport::{EndReason, Feed},
@@ -54,7 +53,7 @@ impl RawClient {
         &self,
         request: http::request::Builder,
         body: impl Into<Bytes>,
-    ) -> http::Response<Incoming> {
+    ) -> http::Response<Answer> {
         let request = request.body(body.into()).expect("a request");
         within(self.http.send(request)).await.expect("an answer")
     }

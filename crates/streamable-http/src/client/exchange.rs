@@ -12,11 +12,11 @@ use std::{
 
 use bytes::Bytes;
 use http::StatusCode;
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tracing::debug;
 use wharf_http::{
-    CollectError, Collecting, EventError, EventReader, Sending, collect, is_json, media_type,
+    Answer, CollectError, Collecting, EventError, EventReader, Sending, collect, is_json,
+    media_type,
 };
 use wharf_proto::{
     Body, Message, Request, RequestId, Response, header as names, method,
@@ -51,9 +51,9 @@ enum State {
     /// The head of the answer is awaited.
     Sending(Sending),
     /// The answer is JSON.
-    Reading(Collecting<Incoming>),
+    Reading(Collecting<Answer>),
     /// The answer is an error that may say more in its body.
-    Refused(StatusCode, Collecting<Incoming>),
+    Refused(StatusCode, Collecting<Answer>),
     /// The answer is an event stream.
     Listening(EventReader),
     /// The event stream has ended early and is opened again after a while.
@@ -132,7 +132,7 @@ impl HttpExchange {
     }
 
     /// Reads the head of the answer.
-    fn answered(&mut self, answer: http::Response<Incoming>) -> Step {
+    fn answered(&mut self, answer: http::Response<Answer>) -> Step {
         let status = answer.status();
         let limit = self.wire.settings.max_message;
         if !status.is_success() {
@@ -241,7 +241,7 @@ impl HttpExchange {
         Ok(None)
     }
 
-    fn resumed(&mut self, answer: http::Response<Incoming>) -> Step {
+    fn resumed(&mut self, answer: http::Response<Answer>) -> Step {
         let status = answer.status();
         if status == StatusCode::OK && is_event_stream(&answer) {
             self.state = State::Listening(self.wire.events(answer.into_body()));
@@ -346,7 +346,7 @@ impl fmt::Debug for State {
 }
 
 /// Whether an answer is an event stream.
-pub(super) fn is_event_stream(answer: &http::Response<Incoming>) -> bool {
+pub(super) fn is_event_stream(answer: &http::Response<Answer>) -> bool {
     media_type(answer.headers()).is_some_and(|mime| mime.eq_ignore_ascii_case(names::EVENT_STREAM))
 }
 

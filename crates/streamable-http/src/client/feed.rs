@@ -11,10 +11,9 @@ use std::{
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 use tracing::debug;
-use wharf_http::{Collecting, EventReader, Sending, collect};
+use wharf_http::{Answer, Collecting, EventReader, Sending, collect};
 use wharf_proto::{
     Body, Message,
     transport::{EndReason, Feed},
@@ -52,7 +51,7 @@ enum State {
     Opening(Sending),
     Listening(EventReader),
     /// The body says whether the session is gone or there is no stream.
-    Refused(StatusCode, Collecting<Incoming>),
+    Refused(StatusCode, Collecting<Answer>),
     Waiting(Pin<Box<Sleep>>),
     /// The upstream has no such stream.
     Never,
@@ -121,7 +120,7 @@ impl HttpFeed {
         self.wire.get(self.cursor.last_event_id()).map_or(State::Never, State::Opening)
     }
 
-    fn opened(&mut self, answer: Response<Incoming>) -> State {
+    fn opened(&mut self, answer: Response<Answer>) -> State {
         let status = answer.status();
         if status == StatusCode::OK && is_event_stream(&answer) {
             self.has_opened = true;

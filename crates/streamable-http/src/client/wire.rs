@@ -13,9 +13,8 @@ use std::{
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
-use hyper::body::Incoming;
 use tracing::debug;
-use wharf_http::{Endpoint, EventReader, HttpClient, Sending, Target, collect};
+use wharf_http::{Answer, Endpoint, EventReader, HttpClient, Sending, Target, collect};
 use wharf_proto::{
     Revision, SessionId, header as names,
     transport::{CallError, EndReason, Fault},
@@ -54,6 +53,7 @@ struct Agreed {
 impl Wire {
     pub(super) fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Self {
         let mut opening = target.headers;
+        opening.entry(header::HOST).or_insert_with(|| target.endpoint.host_header());
         let accepted = HeaderValue::from_static("application/json, text/event-stream");
         opening.insert(header::ACCEPT, accepted);
         opening.insert(header::CONTENT_TYPE, HeaderValue::from_static(names::JSON));
@@ -110,7 +110,7 @@ impl Wire {
     }
 
     /// Reads an answer as an event stream.
-    pub(super) fn events(&self, body: Incoming) -> EventReader {
+    pub(super) fn events(&self, body: Answer) -> EventReader {
         /// What an event may hold besides its message: the names and the
         /// values of its other fields.
         const FIELDS: usize = 1024;

@@ -5,7 +5,6 @@ use std::{net::SocketAddr, sync::Arc};
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -13,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 use wharf_http::{
-    AcceptSettings, Body, ClientSettings, EventReader, Guard, HttpClient, collect, serve,
+    AcceptSettings, Answer, Body, ClientSettings, EventReader, Guard, HttpClient, collect, serve,
 };
 use wharf_proto::{Json, Notification, sse::Event};
 use wharf_streamable_http::server::{Server, ServerSettings};
@@ -37,7 +36,7 @@ pub(crate) struct Ask(http::request::Builder, Bytes);
 
 /// An answer that may not be there yet. Dropping it closes the connection.
 pub(crate) struct Reply {
-    task: JoinSet<Response<Incoming>>,
+    task: JoinSet<Response<Answer>>,
     events: Option<EventReader>,
 }
 
@@ -232,7 +231,7 @@ pub(crate) fn request(id: usize, method: &str) -> String {
 // === impl Reply ===
 
 impl Reply {
-    async fn head(&mut self) -> Response<Incoming> {
+    async fn head(&mut self) -> Response<Answer> {
         let sent = self.task.join_next().await.expect("the head comes once");
         sent.expect("sending does not panic")
     }

@@ -1,0 +1,227 @@
+//! Connections that nobody uses just now.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    hash::{Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    task::{Wake, Waker},
+    time::Duration,
+};
+
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
+use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+
+use crate::{client::ClientSettings, connection::Connection};
+
+/// Connections at rest, by where they lead. One task keeps them all, as long
+/// as there are any: it drops those that their peers close and those that
+/// have rested for too long.
+pub(crate) struct Idle {
+    kept: Mutex<Kept>,
+    alarm: Arc<Alarm>,
+    /// The alarm, for the connections.
+    waker: Waker,
+    /// For how long one is kept.
+    limit: Duration,
+    /// How many that lead to one place.
+    per_place: usize,
+    tasks: TaskTracker,
+}
+
+/// Where a connection leads.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    is_https: bool,
+    authority: Authority,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// Last in, first out: what is not needed comes to rest at the front.
+    places: HashMap<Place, Vec<Resting>>,
+    has_keeper: bool,
+}
+
+struct Resting {
+    connection: Connection,
+    since: Instant,
+}
+
+/// Tells the keeper that something has happened on a connection.
+#[derive(Debug, Default)]
+struct Alarm(Notify);
+
+// === impl Idle ===
+
+impl Idle {
+    pub(crate) fn new(settings: &ClientSettings) -> Arc<Self> {
+        let alarm = Arc::new(Alarm::default());
+        Arc::new(Self {
+            kept: Mutex::default(),
+            waker: Waker::from(Arc::clone(&alarm)),
+            alarm,
+            limit: settings.idle_connection,
+            per_place: settings.idle_connections_per_host,
+            tasks: TaskTracker::new(),
+        })
+    }
+
+    /// The tasks that connections are counted among, and that see to them.
+    pub(crate) const fn tasks(&self) -> &TaskTracker {
+        &self.tasks
+    }
+
+    /// Counts a connection for as long as it lives.
+    pub(crate) fn count(&self) -> TaskTrackerToken {
+        self.tasks.token()
+    }
+
+    /// Takes a connection that leads to `place` and still works.
+    pub(crate) fn take(&self, place: &Place) -> Option<Connection> {
+        loop {
+            // Not examined, and if it is closed not dropped, under the lock.
+            let mut connection = self.kept().places.get_mut(place)?.pop()?.connection;
+            if connection.look() {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection for whoever needs one next, if it can be used again
+    /// and there is not enough of its kind.
+    pub(crate) fn keep(self: &Arc<Self>, place: Place, mut connection: Connection) {
+        if self.per_place == 0 || !connection.rest(&self.waker) {
+            return;
+        }
+        let resting = Resting { connection, since: Instant::now() };
+        let mut kept = self.kept();
+        let others = kept.places.entry(place).or_default();
+        // The oldest makes room: it is the one that is needed the least.
+        let surplus = (others.len() >= self.per_place).then(|| others.remove(0));
+        others.push(resting);
+        let needs_keeper = !std::mem::replace(&mut kept.has_keeper, true);
+        drop(kept);
+        drop(surplus);
+        if needs_keeper {
+            self.set_keeper();
+        }
+    }
+
+    fn set_keeper(self: &Arc<Self>) {
+        // Without a runtime there is nothing left to keep them for.
+        if let Ok(runtime) = Handle::try_current() {
+            let keeping = keep(Arc::downgrade(self), Arc::clone(&self.alarm), self.limit);
+            self.tasks.spawn_on(keeping, &runtime);
+        }
+    }
+
+    /// Drops what is of no use any more; when the next will have rested for
+    /// too long, if there is one.
+    fn sweep(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let mut useless = Vec::new();
+        let mut kept = self.kept();
+        for resting in kept.places.values_mut() {
+            let is_useless = |resting: &mut Resting| {
+                now.duration_since(resting.since) >= self.limit || !resting.connection.look()
+            };
+            useless.extend(resting.extract_if(.., is_useless));
+        }
+        kept.places.retain(|_, resting| !resting.is_empty());
+        // What has rested the longest is at the front.
+        let oldest = kept.places.values().filter_map(|resting| resting.first());
+        let next = oldest.map(|oldest| oldest.since + self.limit).min();
+        kept.has_keeper = next.is_some();
+        drop(kept);
+        drop(useless);
+        next
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().expect("nothing panics while holding it")
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        // The keeper learns that there is nothing left to keep.
+        self.alarm.0.notify_one();
+    }
+}
+
+impl fmt::Debug for Idle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let connections: usize = self.kept().places.values().map(Vec::len).sum();
+        f.debug_struct("Idle").field("connections", &connections).finish_non_exhaustive()
+    }
+}
+
+/// Looks after connections until there are none.
+async fn keep(idle: Weak<Idle>, alarm: Arc<Alarm>, limit: Duration) {
+    let mut next = Instant::now() + limit;
+    loop {
+        // Whether it is time or something has happened, all are looked at.
+        let _ = timeout_at(next, alarm.0.notified()).await;
+        let Some(idle) = idle.upgrade() else { return };
+        match idle.sweep() {
+            Some(soonest) => next = soonest,
+            None => return,
+        }
+    }
+}
+
+// === impl Place ===
+
+impl Place {
+    /// Where `uri` leads; `None` where it is not absolute.
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
+        let is_https = *uri.scheme()? == Scheme::HTTPS;
+        Some(Self { is_https, authority: uri.authority()?.clone() })
+    }
+
+    /// The URI to dial.
+    pub(crate) fn uri(&self) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(if self.is_https { Scheme::HTTPS } else { Scheme::HTTP });
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        Uri::from_parts(parts).expect("it has a scheme, an authority and a path")
+    }
+}
+
+/// As it is written: who writes a host in another case has another connection.
+/// Authorities compare themselves letter by letter.
+impl PartialEq for Place {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_https == other.is_https && self.authority.as_str() == other.authority.as_str()
+    }
+}
+
+impl Eq for Place {}
+
+impl Hash for Place {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.authority.as_str().hash(hasher);
+    }
+}
+
+// === impl Alarm ===
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.notify_one();
+    }
+}
