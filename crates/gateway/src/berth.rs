@@ -113,8 +113,7 @@ impl Berth {
             return Boarding::Usual;
         }
         let session = lease.number();
-        // Numbers grow: a lower one is a session on its way out.
-        if session <= self.settled.load(Ordering::Acquire) || self.own_key().is_none() {
+        if self.is_on_board(session) {
             return Boarding::Usual;
         }
         self.has_one_stream.store(upstream.transport() == Transport::Sse, Ordering::Relaxed);
@@ -129,6 +128,21 @@ impl Berth {
             self.settled.compare_exchange(before, session, Ordering::AcqRel, Ordering::Acquire);
         let is_told = !is_first && before != session && swapped.is_ok();
         if is_told { Boarding::Replaced } else { Boarding::Usual }
+    }
+
+    /// Whether a call may go to the session it has leased without more ado.
+    pub(crate) fn is_settled(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> bool {
+        match self.commons_of(upstream) {
+            Some(commons) => commons.wants_nothing(),
+            None => self.is_on_board(lease.number()),
+        }
+    }
+
+    /// Whether calls have come to this session or a later one before, or it
+    /// makes no difference.
+    fn is_on_board(&self, session: u64) -> bool {
+        // Numbers grow: a lower one is a session on its way out.
+        session <= self.settled.load(Ordering::Acquire) || self.own_key().is_none()
     }
 
     /// Where the setting up of `session` happens, and whether it is the first

@@ -102,6 +102,11 @@ impl Commons {
         say(upstream, session, &set_level(level)).await;
     }
 
+    /// Whether no session has to be brought to anything before a call.
+    pub(crate) fn wants_nothing(&self) -> bool {
+        self.sharers().levels.is_empty()
+    }
+
     /// Takes a client's level.
     pub(crate) async fn set_level(
         &self,

@@ -217,6 +217,25 @@ impl Downstream {
         boarding
     }
 
+    /// Leases a session on which a call can be made without more ado, if there
+    /// is one. The usual way, and so without a future.
+    pub(crate) fn lease_at_once(
+        &self,
+        upstream: &Upstream,
+        request: &Request,
+    ) -> Option<Lease<WireLink>> {
+        let berth = self.berth(upstream);
+        let is_shared = berth.commons_of(upstream).is_some();
+        if upstream.settings.scope == ScopeSetting::Call
+            || !berth.is_in_use()
+            || is_shared && sets_up(request.method())
+        {
+            return None;
+        }
+        let lease = self.fleet.lease_at_once(upstream, self.key(upstream))?;
+        berth.is_settled(upstream, &lease).then_some(lease)
+    }
+
     /// Notes that the client has come to an upstream.
     pub(crate) fn occupy(&self, upstream: &Upstream) {
         if self.berth(upstream).occupy() {
@@ -447,4 +466,12 @@ impl Drop for Entry {
 
 fn object(json: Option<Json>) -> Option<Json> {
     json.filter(Json::is_object)
+}
+
+/// Whether a request sets up what sharers of a session have in common.
+fn sets_up(method: &str) -> bool {
+    matches!(
+        method,
+        method::SET_LEVEL | method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE
+    )
 }

@@ -60,6 +60,15 @@ impl Fleet {
         Ok(lease)
     }
 
+    /// Leases a session that is there already, if one has room.
+    pub(crate) fn lease_at_once(&self, upstream: &Upstream, key: &Key) -> Option<Lease<WireLink>> {
+        let lease = self.pool.try_acquire(key)?;
+        if !lease.has_session() {
+            upstream.note_sessionless();
+        }
+        Some(lease)
+    }
+
     /// Whether a request does no harm when it runs twice: because it only
     /// reads, or because the tool says so (2025-03-26, tools, annotations).
     pub(crate) async fn is_repeatable(&self, upstream: &Upstream, request: &Request) -> bool {

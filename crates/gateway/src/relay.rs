@@ -63,6 +63,8 @@ pub(crate) type Route = Result<(Arc<Upstream>, Request), Failure>;
 /// How far the call has got.
 #[expect(clippy::large_enum_variant, reason = "every call gets to the large variant")]
 enum Leg {
+    /// Not begun; it is known where it goes.
+    Bound(Arc<Upstream>),
     /// On the way to a session.
     Leasing(Pin<Box<dyn Future<Output = Result<Leased, Setback>> + Send>>),
     /// Under way on one.
@@ -108,8 +110,6 @@ impl Relay {
         request: Request,
         route: impl Future<Output = Route> + Send + 'static,
     ) -> Self {
-        let entry = downstream.enter(request.id());
-        let span = trace::span(&request);
         let leasing = {
             let (fleet, downstream) = (Arc::clone(fleet), Arc::clone(downstream));
             async move {
@@ -118,19 +118,7 @@ impl Relay {
                 lease(&fleet, &downstream, upstream, request).await
             }
         };
-        Self {
-            fleet: Arc::clone(fleet),
-            downstream: Arc::clone(downstream),
-            request,
-            entry,
-            leg: Leg::Leasing(Box::pin(leasing)),
-            retries: 0,
-            has_spoken: false,
-            has_asked: false,
-            on_disconnect: OnDisconnect::default(),
-            deadline: None,
-            span,
-        }
+        Self::begun(fleet, downstream, request, Leg::Leasing(Box::pin(leasing)))
     }
 
     /// The same, where it is known from the beginning which upstream it is.
@@ -140,10 +128,37 @@ impl Relay {
         upstream: &Arc<Upstream>,
         request: Request,
     ) -> Self {
-        let route = std::future::ready(Ok((Arc::clone(upstream), request.clone())));
-        let mut relay = Self::new(fleet, downstream, request, route);
+        let mut relay = Self::begun(fleet, downstream, request, Leg::Bound(Arc::clone(upstream)));
         relay.on_disconnect = upstream.settings.on_disconnect;
         relay
+    }
+
+    fn begun(fleet: &Arc<Fleet>, downstream: &Arc<Downstream>, request: Request, leg: Leg) -> Self {
+        Self {
+            fleet: Arc::clone(fleet),
+            downstream: Arc::clone(downstream),
+            entry: downstream.enter(request.id()),
+            span: trace::span(&request),
+            request,
+            leg,
+            retries: 0,
+            has_spoken: false,
+            has_asked: false,
+            on_disconnect: OnDisconnect::default(),
+            deadline: None,
+        }
+    }
+
+    /// Goes to a session that is free, or on the way to one.
+    fn set_out(&mut self, upstream: Arc<Upstream>) {
+        let request = self.request.clone();
+        self.span.record("upstream", upstream.id().as_str());
+        if let Some(lease) = self.downstream.lease_at_once(&upstream, &request) {
+            return self.begin(Leased { upstream, request, lease, is_replacement: false });
+        }
+        let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&self.downstream));
+        let leasing = async move { lease(&fleet, &downstream, upstream, request).await };
+        self.leg = Leg::Leasing(Box::pin(leasing));
     }
 
     fn begin(&mut self, leased: Leased) {
@@ -239,6 +254,10 @@ impl Exchange for Relay {
         }
         loop {
             match &mut self.leg {
+                Leg::Bound(upstream) => {
+                    let upstream = Arc::clone(upstream);
+                    self.set_out(upstream);
+                }
                 Leg::Leasing(leasing) => match std::task::ready!(leasing.as_mut().poll(cx)) {
                     Ok(leased) => self.begin(leased),
                     Err(Setback::Failure(failure)) => {

@@ -139,8 +139,7 @@ impl<L: Link> Bucket<L> {
         }
         if let Some(session) = state.take_spare() {
             drop(state);
-            self.upstream.tally.hits.fetch_add(1, Relaxed);
-            return Admission::Lease(Lease::new(Arc::clone(self), session));
+            return Admission::Lease(self.hit(session));
         }
         let waiting = state.line.len();
         if waiting >= self.limits.waiters_per_key {
@@ -150,6 +149,19 @@ impl<L: Link> Bucket<L> {
         drop(state);
         self.upstream.tally.misses.fetch_add(1, Relaxed);
         Admission::Ticket(Ticket::new(Arc::clone(self), granted))
+    }
+
+    /// Lets a caller in to a session with room, if there is one.
+    pub(crate) fn admit_at_once(self: &Arc<Self>) -> Option<Lease<L>> {
+        let mut state = self.lock();
+        let session = if state.door == Door::Open { state.take_spare() } else { None }?;
+        drop(state);
+        Some(self.hit(session))
+    }
+
+    fn hit(self: &Arc<Self>, session: Session<L>) -> Lease<L> {
+        self.upstream.tally.hits.fetch_add(1, Relaxed);
+        Lease::new(Arc::clone(self), session)
     }
 
     /// Whether those in line want a session more than are being opened, and

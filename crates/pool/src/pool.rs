@@ -151,6 +151,18 @@ impl<C: Connect<Target = Key>> Pool<C> {
         granted
     }
 
+    /// Leases a session that is open and has room, if there is one. Where it
+    /// is `None`, [`Pool::acquire`] is the way to one.
+    #[must_use]
+    pub fn try_acquire(&self, key: &Key) -> Option<Lease<C::Link>> {
+        let pool = self.inner();
+        let bucket = pool.registry.find(key)?;
+        if pool.refusal(&bucket.upstream).is_some() {
+            return None;
+        }
+        bucket.admit_at_once()
+    }
+
     /// What the upstream said in the handshake of a session of this key, if
     /// one is open.
     #[must_use]
