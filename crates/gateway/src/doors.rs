@@ -132,8 +132,9 @@ impl<B: Backend> Door<B> {
     ) -> Response<Body> {
         match entrance {
             Entrance::Http => self.http.handle(request, peer).await,
-            Entrance::SseStream => self.sse.open(request, peer).await,
-            Entrance::SseMessages => self.sse.post(request, peer).await,
+            // Boxed, so that the others need not make room for them.
+            Entrance::SseStream => Box::pin(self.sse.open(request, peer)).await,
+            Entrance::SseMessages => Box::pin(self.sse.post(request, peer)).await,
         }
     }
 

@@ -12,12 +12,12 @@ use crate::relay::Relay;
 
 /// A call of a client's: answered here, or carried to an upstream.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most calls are the large variant")]
 pub(crate) enum Answering {
     /// Answered here.
     Here(Reply),
-    /// Carried to an upstream: the usual way, and so not boxed.
-    Relay(Relay),
+    /// Carried to an upstream. Boxed, since whoever answers a client moves it
+    /// from hand to hand.
+    Relay(Box<Relay>),
 }
 
 // === impl Answering ===

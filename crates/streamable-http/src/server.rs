@@ -172,7 +172,7 @@ impl<B: Backend> Server<B> {
             Method::POST => post::take(&self.shared, headers, body, peer).await,
             Method::GET => resume::get(&self.shared, headers)
                 .unwrap_or_else(|rejection| rejection.to_response(None)),
-            Method::DELETE => self.shared.delete(headers).await,
+            Method::DELETE => Box::pin(self.shared.delete(headers)).await,
             _ => self.shared.no_such_method().to_response(None),
         }
     }

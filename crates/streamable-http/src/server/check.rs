@@ -74,13 +74,24 @@ pub(super) fn revision(headers: &HeaderMap) -> Result<Option<Revision>, Rejectio
     name.parse().map(Some).map_err(Rejection::Revision)
 }
 
+/// Whether `Accept` is what clients mostly send, word for word.
+fn takes_both(headers: &HeaderMap) -> bool {
+    const USUAL: [&str; 2] =
+        ["application/json, text/event-stream", "text/event-stream, application/json"];
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    let only = values.next().filter(|_| values.next().is_none());
+    only.is_some_and(|only| USUAL.iter().any(|usual| only == usual))
+}
+
 // === impl Form ===
 
 impl Form {
     /// What the client takes, and of that what the settings want.
     pub(super) fn of(headers: &HeaderMap, answers: Answers) -> Result<Self, Rejection> {
-        let takes_json = accepts(headers, JSON);
-        let takes_stream = accepts(headers, EVENT_STREAM);
+        let (takes_json, takes_stream) = match takes_both(headers) {
+            true => (true, true),
+            false => (accepts(headers, JSON), accepts(headers, EVENT_STREAM)),
+        };
         let (form, offered) = match answers {
             Answers::Fitting => (
                 match (takes_json, takes_stream) {

@@ -46,8 +46,8 @@ where
     };
     match posted {
         wharf_proto::Body::Single(Message::Request(request)) => post.request(request).await,
-        wharf_proto::Body::Single(message) => post.said(message).await,
-        wharf_proto::Body::Batch(messages) => post.batch(messages).await,
+        wharf_proto::Body::Single(message) => Box::pin(post.said(message)).await,
+        wharf_proto::Body::Batch(messages) => Box::pin(post.batch(messages)).await,
     }
     .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
 }
@@ -82,7 +82,8 @@ impl<B: Backend> Post<'_, B> {
     async fn request(self, request: Request) -> Result<Response<Body>, Rejected> {
         let id = request.id().clone();
         let answered = if request.method() == method::INITIALIZE {
-            self.initialize(request).await
+            // Rare and large: every call would have to make room for it.
+            Box::pin(self.initialize(request)).await
         } else {
             self.call(request).await
         };
