@@ -51,6 +51,8 @@ pub struct PuppetSession {
 pub struct Cue {
     /// What was asked.
     pub request: Request,
+    /// The HTTP headers it came with.
+    pub headers: HeaderMap,
     mouth: UnboundedSender<Message>,
 }
 
@@ -152,9 +154,9 @@ impl Backend for Puppet {
         Opening { response, session: Some(session) }
     }
 
-    fn call(&self, _: &Arc<PuppetSession>, request: Request, _: Caller<'_>) -> Lines {
+    fn call(&self, _: &Arc<PuppetSession>, request: Request, caller: Caller<'_>) -> Lines {
         let (mouth, lines) = mpsc::unbounded_channel();
-        let _ = self.calls.send(Cue { request, mouth });
+        let _ = self.calls.send(Cue { request, headers: caller.headers.clone(), mouth });
         Lines(Some(lines))
     }
 

@@ -363,9 +363,10 @@ async fn changed_roots_are_told_to_the_upstreams_that_the_client_has_been_to() {
     assert!(!of_second.has_heard(method::ROOTS_LIST_CHANGED));
 }
 
+const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 #[tokio::test]
 async fn the_trace_of_a_call_goes_on_to_the_upstream() {
-    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     for (path, spoken) in [("/mcp", Spoken::StreamableHttp), ("/servers/p/mcp", Spoken::Sse)] {
         let (_puppet, mut strings, settings) = Puppet::reached_by(spoken).await;
         let wharf = Wharf::in_front_of([settings]).await;
@@ -378,13 +379,41 @@ async fn the_trace_of_a_call_goes_on_to_the_upstream() {
             ("traceparent", PARENT),
             ("tracestate", "vendor=1"),
         ];
-        let (mut reply, asked) = tokio::join!(
-            request("POST", &url, &headers, CALL),
-            strings.serve(method::TOOLS_CALL, "{}"),
-        );
-        let expected = json!({"traceparent": PARENT, "tracestate": "vendor=1"});
-        let meta: Value = asked.param("_meta").unwrap().read().unwrap();
-        assert_eq!(meta, expected, "{path}");
+        let sent = request("POST", &url, &headers, CALL);
+        let (mut reply, ()) = tokio::join!(sent, async {
+            let cue = strings.call().await;
+            let expected = json!({"traceparent": PARENT, "tracestate": "vendor=1"});
+            let meta: Value = cue.request.param("_meta").unwrap().read().unwrap();
+            assert_eq!(meta, expected, "{path}");
+            assert_eq!(cue.headers["traceparent"], PARENT, "{path}");
+            assert_eq!(cue.headers["tracestate"], "vendor=1", "{path}");
+            cue.answer("{}");
+        });
         assert_eq!(reply.value().await["id"], "c");
+    }
+}
+
+#[tokio::test]
+async fn a_trace_in_a_message_goes_on_in_the_headers_too_and_nothing_else_does() {
+    let (_puppet, mut strings, settings) = Puppet::reached_by(Spoken::StreamableHttp).await;
+    let wharf = Wharf::in_front_of([settings]).await;
+    let wire = Wire::connect(&wharf.url("/servers/p/mcp"), "{}").await;
+    for (meta, parent, state) in [
+        (json!({"traceparent": PARENT, "tracestate": "a=1"}), Some(PARENT), Some("a=1")),
+        (json!({"traceparent": PARENT, "tracestate": "a=1\r\nevil: 1"}), Some(PARENT), None),
+        (json!({"traceparent": format!("{PARENT}\r\nevil: 1"), "tracestate": "a=1"}), None, None),
+        (json!({}), None, None),
+    ] {
+        let params = json!({"name": "t", "_meta": meta}).to_string();
+        let (answered, ()) = tokio::join!(wire.ask(method::TOOLS_CALL, &params), async {
+            let cue = strings.call().await;
+            let told = |name| cue.headers.get(name).map(|value| value.to_str().unwrap());
+            assert_eq!((told("traceparent"), told("tracestate")), (parent, state), "{meta}");
+            assert_eq!(told("evil"), None);
+            let passed: Value = cue.request.param("_meta").unwrap().read().unwrap();
+            assert_eq!(passed, meta);
+            cue.answer("{}");
+        });
+        assert!(answered["result"].is_object());
     }
 }

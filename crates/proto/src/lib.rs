@@ -13,6 +13,7 @@ mod revision;
 pub mod server;
 pub mod sse;
 mod text;
+mod trace;
 pub mod transport;
 
 pub use error::{Flaw, ParseError};
@@ -21,3 +22,4 @@ pub use json::{Json, NotJson, Splice};
 pub use message::{Body, ErrorObject, Message, Notification, Outcome, Request, Response, Rewrite};
 pub use revision::{Revision, UnknownRevision};
 pub use text::Text;
+pub use trace::Trace;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use wharf_proto::{
-    Message, Request,
+    Message, Request, Trace,
     transport::{CallError, Exchange, Fate},
 };
 
@@ -38,7 +38,7 @@ impl SseExchange {
     fn begin(&self, request: &Request) -> Result<Stage, CallError> {
         // The seat first: the answer may come before the POST's own.
         let seat = self.wire.calls().seat(request)?;
-        let post = self.wire.post(request.text().clone());
+        let post = self.wire.post(request.text().clone(), Trace::of(request));
         Ok(Stage::Underway { seat, post })
     }
 }

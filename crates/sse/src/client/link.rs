@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header};
 use tokio::sync::mpsc;
 use wharf_http::{Endpoint, HttpClient};
 use wharf_proto::{
-    Notification, Request, Response, Revision,
+    Notification, Request, Response, Revision, Trace,
     header::JSON,
     transport::{CallError, EndReason, Fault, Link},
 };
@@ -103,11 +103,14 @@ impl Wire {
     }
 
     /// Begins to send a message.
-    pub(super) fn post(&self, text: Bytes) -> Post {
+    pub(super) fn post(&self, text: Bytes, trace: Option<Trace>) -> Post {
         let mut request = http::Request::new(text);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.post_to.clone();
         *request.headers_mut() = self.headers.clone();
+        if let Some(trace) = trace {
+            trace.write(request.headers_mut());
+        }
         Post::new(self.http.send(request))
     }
 
@@ -131,7 +134,7 @@ impl Wire {
         if let Some(reason) = self.calls.end_reason() {
             return Err(CallError::not_sent(Fault::Ended(reason)));
         }
-        let mut post = self.post(text);
+        let mut post = self.post(text, None);
         let taken = tokio::select! {
             biased;
             taken = poll_fn(|cx| post.poll_taken(cx)) => Some(taken),

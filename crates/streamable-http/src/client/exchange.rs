@@ -19,7 +19,7 @@ use wharf_http::{
     media_type,
 };
 use wharf_proto::{
-    Body, Message, Request, RequestId, Response, header as names, method,
+    Body, Message, Request, RequestId, Response, Trace, header as names, method,
     sse::DecodeError,
     transport::{CallError, EndReason, Exchange, Fate, Fault},
 };
@@ -85,8 +85,8 @@ impl HttpExchange {
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         Poll::Ready(match &mut self.state {
             State::Unsent(request) => {
-                let text = request.text().clone();
-                self.send(text)
+                let (text, trace) = (request.text().clone(), Trace::of(request));
+                self.send(text, trace)
             }
             State::Sending(sending) => match ready!(Pin::new(sending).poll(cx)) {
                 Ok(answer) => self.answered(answer),
@@ -124,10 +124,11 @@ impl HttpExchange {
         })
     }
 
-    fn send(&mut self, text: Bytes) -> Step {
-        let sending =
-            if self.is_opening { self.wire.post_opening(text) } else { self.wire.post(text) };
-        self.state = State::Sending(sending?);
+    fn send(&mut self, text: Bytes, trace: Option<Trace>) -> Step {
+        self.state = State::Sending(match self.is_opening {
+            true => self.wire.post_opening(text)?,
+            false => self.wire.post(text, trace)?,
+        });
         Ok(None)
     }
 

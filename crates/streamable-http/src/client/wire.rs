@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tracing::debug;
 use wharf_http::{Answer, Endpoint, EventReader, HttpClient, Sending, Target, collect};
 use wharf_proto::{
-    Revision, SessionId, header as names,
+    Revision, SessionId, Trace, header as names,
     transport::{CallError, EndReason, Fault},
 };
 
@@ -71,8 +71,12 @@ impl Wire {
     }
 
     /// Sends a request that is not `initialize`, a notification or a response.
-    pub(super) fn post(&self, text: Bytes) -> Result<Sending, CallError> {
-        self.send(Method::POST, self.headers(), text)
+    pub(super) fn post(&self, text: Bytes, trace: Option<Trace>) -> Result<Sending, CallError> {
+        let mut headers = self.headers();
+        if let Some(trace) = trace {
+            trace.write(&mut headers);
+        }
+        self.send(Method::POST, headers, text)
     }
 
     /// Sends `initialize`, which belongs to no session yet.
@@ -95,7 +99,7 @@ impl Wire {
     /// Sends what has no answer but that it was taken.
     pub(super) async fn tell(&self, text: Bytes) -> Result<(), CallError> {
         let has_session = self.has_session();
-        let answer = self.post(text)?.await?;
+        let answer = self.post(text, None)?.await?;
         let status = answer.status();
         if status.is_success() {
             self.http.finish(answer.into_body());
