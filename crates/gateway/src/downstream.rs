@@ -27,6 +27,7 @@ use crate::{
     fleet::Fleet,
     questions::{Asker, Questions},
     severity::{Level, Severity},
+    tokens::Tokens,
     upstream::{Identity, Upstream, own_info},
     wire::WireLink,
 };
@@ -44,6 +45,7 @@ pub(crate) struct Downstream {
     berths: Box<[OnceLock<Box<Berth>>]>,
     calls: Mutex<HashMap<RequestId, Arc<Cancellation>>>,
     questions: Questions,
+    tokens: Arc<Tokens>,
     level: Level,
     atlas: Atlas,
     /// There is a session with an upstream that the client had none with.
@@ -125,6 +127,7 @@ impl Downstream {
             berths: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
             calls: Mutex::default(),
             questions: Questions::default(),
+            tokens: Arc::default(),
             level: Level::default(),
             atlas: Atlas::default(),
             boarded: Notify::new(),
@@ -191,6 +194,17 @@ impl Downstream {
     /// What the client has been asked.
     pub(crate) const fn questions(&self) -> &Questions {
         &self.questions
+    }
+
+    /// The progress tokens of the client's tasks.
+    pub(crate) const fn tokens(&self) -> &Arc<Tokens> {
+        &self.tokens
+    }
+
+    /// Forgets what was open on a session that has ended.
+    pub(crate) fn forget_session(&self, session: &Session<WireLink>) {
+        self.questions.forget_session(session);
+        self.tokens.forget_session(session);
     }
 
     /// Gives up the sessions that were this client's alone, and what it has
@@ -301,7 +315,9 @@ impl Downstream {
     fn translate(&self, said: Said<'_>, notification: Notification) -> Option<Notification> {
         let is_heard = match notification.method() {
             method::CANCELLED => return self.questions.taken_back(said.session, &notification),
-            method::PROGRESS => self.is_own_progress(said, &notification),
+            method::PROGRESS if !self.is_own_progress(said, &notification) => {
+                return self.tokens.translate(said.session, &notification);
+            }
             method::MESSAGE => self.wants_line(said, &notification),
             changed if Kind::changed_by(changed).is_some() => {
                 said.upstream.catalogue.changed_by(changed);
@@ -318,6 +334,7 @@ impl Downstream {
                 self.is_alone(said) || id().is_some_and(|id| self.atlas.has_elicitation(&id))
             }
             method::TASKS_STATUS => {
+                self.tokens.hear(&notification);
                 let id = || notification.param("taskId")?.to_text();
                 self.is_alone(said) || id().is_some_and(|id| self.atlas.task(&id).is_some())
             }
@@ -347,6 +364,7 @@ impl Downstream {
     /// been shown.
     pub(crate) fn note(&self, upstream: &Upstream, request: &Request, response: &Response) {
         self.berth(upstream).note(request, response);
+        self.tokens.note(request, response);
         if self.endpoint == Endpoint::All || !self.has_own_session(upstream) {
             self.atlas.learn(upstream.index, request, response);
         }

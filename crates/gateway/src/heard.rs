@@ -121,7 +121,7 @@ impl Listener {
                     }
                 }
                 Err(_) => {
-                    self.downstream.questions().forget_session(session);
+                    self.downstream.forget_session(session);
                     self.hearing = None;
                     self.pause.rest().await;
                 }

@@ -25,6 +25,7 @@ mod questions;
 mod relay;
 mod settings;
 mod severity;
+mod tokens;
 mod trace;
 mod upstream;
 mod wire;

@@ -24,6 +24,7 @@ use crate::{
     error::Failure,
     fleet::Fleet,
     settings::SESSION_REPLACED,
+    tokens::Pledge,
     trace,
     upstream::Upstream,
     wire::WireLink,
@@ -81,6 +82,8 @@ struct Calling {
     place: Option<Place>,
     /// The answer, while something that was said before it is brought first.
     answer: Option<Response>,
+    /// Its progress token, if it may become a task.
+    pledge: Option<Pledge>,
 }
 
 struct Leased {
@@ -231,8 +234,11 @@ impl Relay {
 
     /// The end of a call that an upstream has answered.
     fn answered(&mut self, mut response: Response) -> Message {
-        if let Leg::Calling(Calling { leased, .. }) = &self.leg {
+        if let Leg::Calling(Calling { leased, pledge, .. }) = &mut self.leg {
             self.downstream.note(&leased.upstream, &leased.request, &response);
+            if let Some(pledge) = pledge.take() {
+                pledge.redeem(&response);
+            }
             if leased.is_replacement {
                 response = marked(response);
             }
@@ -345,7 +351,9 @@ impl Calling {
             place.attend(&leased.lease);
             place
         });
-        Self { call: leased.lease.call(&leased.request), leased, place, answer: None }
+        let call = leased.lease.call(&leased.request);
+        let pledge = downstream.tokens().pledge(&leased.lease, &call, &leased.request);
+        Self { call, leased, place, answer: None, pledge }
     }
 
     /// Polls for what is said in the course of the call, then its answer.

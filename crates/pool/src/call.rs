@@ -53,6 +53,14 @@ impl<L: Link> Call<L> {
         let ids = Ids { upstream, caller, token };
         Self { exchange, session, watch, ids, state: State::Unsent }
     }
+
+    /// The token by which the upstream tells of the call's progress, and the
+    /// caller's own, where the caller has given one. What an upstream says of
+    /// it after the answer comes under the former.
+    #[must_use]
+    pub fn progress_token(&self) -> Option<(&ProgressToken, &ProgressToken)> {
+        self.ids.token.as_ref().map(|(ours, theirs)| (ours, theirs))
+    }
 }
 
 impl<L: Link> Exchange for Call<L> {

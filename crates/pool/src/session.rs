@@ -166,8 +166,10 @@ impl<L: Link> Session<L> {
         let mut rewrite = request.rewrite().id(id.clone());
         let token = request.progress_token().map(|(token, part)| {
             // The call's number serves: unique in the session, and on a
-            // transport with one stream it tells whose progress it is.
-            (ProgressToken::from(number), token, part)
+            // transport with one stream it tells whose progress it is. With a
+            // letter it is none that a client is likely to have chosen: its
+            // calls' progress is not to be taken for that of another.
+            (ProgressToken::from(format!("w{number}").as_str()), token, part)
         });
         if let Some((ours, _, part)) = &token {
             rewrite = rewrite.replace(part, &ours.to_json());

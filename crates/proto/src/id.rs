@@ -109,6 +109,12 @@ impl From<u64> for ProgressToken {
     }
 }
 
+impl From<&str> for ProgressToken {
+    fn from(text: &str) -> Self {
+        Self(Scalar::String(text.into()))
+    }
+}
+
 impl fmt::Debug for ProgressToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -98,13 +98,11 @@ impl Calls {
                 };
                 let table = self.table();
                 let call = table.by_token.get(&token).and_then(|id| table.waiting.get(id));
-                if let Some(call) = call {
-                    if call.inbox.try_send(Ok(notification.into())).is_err() {
-                        tracing::debug!(?token, "dropped progress that its call does not take");
-                    }
-                } else {
-                    // Of a call that is over. Nobody else may hear of it.
-                    tracing::debug!(?token, "dropped the progress of a call that is not under way");
+                // Of a call that is over it is said unasked: of its task, if
+                // it has become one.
+                let Some(call) = call else { return Some(notification.into()) };
+                if call.inbox.try_send(Ok(notification.into())).is_err() {
+                    tracing::debug!(?token, "dropped progress that its call does not take");
                 }
                 None
             }
@@ -234,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_goes_to_the_call_that_asked_for_it_and_to_nobody_after_it() {
+    fn progress_goes_to_the_call_that_asked_for_it_and_is_unasked_after_it() {
         let calls = Arc::new(Calls::default());
         let mut first = calls.seat(&request(1, 7)).expect("seated");
         let _second = calls.seat(&request(2, 8)).expect("seated");
@@ -242,7 +240,7 @@ mod tests {
         assert!(calls.route(message(progress)).is_none());
         assert!(matches!(taken(&mut first), Some(Ok(Message::Notification(_)))));
         drop(first);
-        assert!(calls.route(message(progress)).is_none());
+        assert!(calls.route(message(progress)).is_some());
     }
 
     #[test]

@@ -29,7 +29,7 @@ const MESSAGES_A_TURN: usize = 64;
 const MAX_LATE_POSTS: usize = 64;
 
 /// What an upstream says unasked: its requests, and its notifications except
-/// for the progress of calls. This transport cannot tell which call they
+/// for the progress of calls under way. This transport cannot tell which call they
 /// relate to, if any.
 ///
 /// Polling it is what gets the answers of all calls off the stream. Dropping
