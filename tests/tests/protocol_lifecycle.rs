@@ -106,10 +106,23 @@ async fn l04_what_nobody_offers_is_not_offered() {
     let wire = Wire::connect_by(Revision::V2025_11_25, &wharf.url("/mcp"), "{}").await;
     let offered = &wire.greeting()["result"]["capabilities"];
     assert_eq!(*offered, json!({"tools": {"listChanged": true}}));
-    for (method, params) in
-        [(method::SET_LEVEL, r#"{"level":"error"}"#), (method::TASKS_LIST, "{}")]
-    {
+    for (method, params) in [
+        (method::SET_LEVEL, r#"{"level":"error"}"#),
+        (method::TASKS_LIST, "{}"),
+        (method::PROMPTS_LIST, "{}"),
+        (method::PROMPTS_GET, r#"{"name":"p__x"}"#),
+        (method::RESOURCES_LIST, "{}"),
+        (method::RESOURCES_TEMPLATES_LIST, "{}"),
+        (method::RESOURCES_READ, r#"{"uri":"x://x"}"#),
+        (method::RESOURCES_SUBSCRIBE, r#"{"uri":"x://x"}"#),
+    ] {
         assert_eq!(wire.ask(method, params).await["error"]["code"], -32601, "{method}");
+    }
+    let (puppet, _strings) = Puppet::offering(r#"{"prompts":{}}"#, Default::default()).await;
+    let wharf = Wharf::in_front_of([upstream("p", &puppet.url())]).await;
+    let wire = Wire::connect(&wharf.url("/mcp"), "{}").await;
+    for method in [method::TOOLS_LIST, method::TOOLS_CALL] {
+        assert_eq!(wire.ask(method, "{}").await["error"]["code"], -32601, "{method}");
     }
 }
 

@@ -82,7 +82,12 @@ impl Backend for Aggregate {
 
     fn call(&self, guest: &Arc<Guest>, request: Request, caller: Caller<'_>) -> Answering {
         let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&guest.downstream));
+        let unknown = |method: &str| {
+            let failure = Failure::NoMethod { method: method.into() };
+            Answering::at_once(failure.to_response(request.id()))
+        };
         match request.method() {
+            uncovered if !guest.offer.covers(uncovered) => unknown(uncovered),
             method::PING => {
                 Answering::at_once(Response::success(request.id(), &Json::empty_object()))
             }
@@ -91,16 +96,14 @@ impl Backend for Aggregate {
             | method::RESOURCES_READ
             | method::RESOURCES_SUBSCRIBE
             | method::RESOURCES_UNSUBSCRIBE
-            | method::COMPLETE => self.carry(guest, request, caller),
-            method::TASKS_GET | method::TASKS_RESULT | method::TASKS_CANCEL
-                if guest.offer.has_tasks =>
-            {
-                self.carry(guest, request, caller)
-            }
-            method::TASKS_LIST if guest.offer.has_tasks => {
+            | method::COMPLETE
+            | method::TASKS_GET
+            | method::TASKS_RESULT
+            | method::TASKS_CANCEL => self.carry(guest, request, caller),
+            method::TASKS_LIST => {
                 answer(&request, async move { Ok(tasks::list(&fleet, &downstream).await) })
             }
-            method::SET_LEVEL if guest.offer.has_logging => {
+            method::SET_LEVEL => {
                 let asked = request.clone();
                 answer(&request, async move { level::set(&fleet, &downstream, &asked).await })
             }
@@ -109,10 +112,7 @@ impl Backend for Aggregate {
                     let cursor = request.param("cursor");
                     answer(&request, async move { lists::page(&fleet, kind, cursor).await })
                 }
-                None => {
-                    let failure = Failure::NoMethod { method: listed.into() };
-                    Answering::at_once(failure.to_response(request.id()))
-                }
+                None => unknown(listed),
             },
         }
     }

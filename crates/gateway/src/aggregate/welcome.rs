@@ -6,21 +6,15 @@ use futures_util::future::join_all;
 use serde_json::{Map, Value, json};
 use tokio::time::timeout;
 use wharf_pool::Handshake;
-use wharf_proto::{Json, Revision};
+use wharf_proto::{Json, Revision, method};
 
-use crate::{
-    catalogue::{Change, Kind},
-    fleet::Fleet,
-    upstream::own_info,
-};
+use crate::{catalogue::Change, fleet::Fleet, upstream::own_info};
 
 /// What a client is told that there is.
 #[derive(Debug, Clone)]
 pub(super) struct Offer {
-    /// By their capabilities.
-    lists: Vec<&'static str>,
-    pub(super) has_logging: bool,
-    pub(super) has_tasks: bool,
+    /// The names of the capabilities.
+    names: Vec<String>,
 }
 
 /// What all upstreams have said of themselves; nothing, where one could not
@@ -116,16 +110,36 @@ impl Voices {
 
 impl Offer {
     fn of(capabilities: &Map<String, Value>) -> Self {
-        let lists = Kind::ALL.map(Kind::capability).into_iter();
-        Self {
-            lists: lists.filter(|name| capabilities.contains_key(*name)).collect(),
-            has_logging: capabilities.contains_key("logging"),
-            has_tasks: capabilities.contains_key("tasks"),
-        }
+        Self { names: capabilities.keys().cloned().collect() }
     }
 
     /// Whether the client was told that there is such a list.
     pub(super) fn has(&self, change: Change) -> bool {
-        change.kinds().iter().any(|kind| self.lists.contains(&kind.capability()))
+        change.kinds().iter().any(|kind| self.names(kind.capability()))
+    }
+
+    /// Whether a method belongs to what the client was told that there is. One
+    /// that does not is unknown. Of completion the earliest revision says
+    /// nothing, so that it can be asked for all the same.
+    pub(super) fn covers(&self, method: &str) -> bool {
+        match method {
+            method::TOOLS_LIST | method::TOOLS_CALL => self.names("tools"),
+            method::PROMPTS_LIST | method::PROMPTS_GET => self.names("prompts"),
+            method::RESOURCES_LIST
+            | method::RESOURCES_TEMPLATES_LIST
+            | method::RESOURCES_READ
+            | method::RESOURCES_SUBSCRIBE
+            | method::RESOURCES_UNSUBSCRIBE => self.names("resources"),
+            method::SET_LEVEL => self.names("logging"),
+            method::TASKS_GET
+            | method::TASKS_RESULT
+            | method::TASKS_LIST
+            | method::TASKS_CANCEL => self.names("tasks"),
+            _ => true,
+        }
+    }
+
+    fn names(&self, capability: &str) -> bool {
+        self.names.iter().any(|name| name == capability)
     }
 }
