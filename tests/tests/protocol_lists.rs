@@ -292,7 +292,8 @@ async fn a03_names_fit_and_the_short_ones_lead_to_the_long() {
         );
         assert_eq!(called.param("name").unwrap().to_text().unwrap(), own);
     }
-    let refused = wire.ask(method::TOOLS_CALL, r#"{"name":"p__x.h0123456789abcdef"}"#).await;
+    let short = r#"{"name":"p__x.h0123456789abcdef0123456789abcdef"}"#;
+    let refused = wire.ask(method::TOOLS_CALL, short).await;
     assert_eq!(refused["error"]["code"], code::INVALID_PARAMS);
     assert!(!strings.has_call());
 }

@@ -15,6 +15,7 @@ mod downstream;
 mod ear;
 mod endpoint;
 mod error;
+mod fingerprint;
 mod fleet;
 mod fresh;
 mod gateway;

@@ -4,19 +4,19 @@
 //! `time__convert` is the tool `convert` of the upstream `time`. A name that
 //! would be longer than 128 characters so, or holds others than the
 //! specification allows, is shown in a short form: what can be kept of it, and
-//! a hash of all of it. A name that looks like a short form is shown in one,
-//! too, so that none can be taken for another's.
+//! the fingerprint of all of it. A name that looks like a short form is shown in
+//! one, too, so that none can be taken for another's.
 
-use crate::{Separator, UpstreamId};
+use crate::{
+    Separator, UpstreamId,
+    fingerprint::{DIGITS, fingerprint, is_fingerprint},
+};
 
 /// The longest name that every client takes (server features, tools).
 const LONGEST: usize = 128;
 
-/// What stands between the readable part of a short form and the hash.
+/// What stands between the readable part of a short form and the fingerprint.
 const MARK: &str = ".h";
-
-/// How many hexadecimal digits a hash has.
-const DIGITS: usize = 16;
 
 /// The name under which an upstream's own name is shown.
 pub(crate) fn shown(upstream: &UpstreamId, separator: &Separator, own: &str) -> String {
@@ -26,25 +26,17 @@ pub(crate) fn shown(upstream: &UpstreamId, separator: &Separator, own: &str) -> 
     }
     let kept = own.chars().take(room - MARK.len() - DIGITS);
     let kept: String = kept.map(|c| if is_fit(c) { c } else { '_' }).collect();
-    format!("{upstream}{}{kept}{MARK}{:016x}", separator.as_str(), hash(own))
+    format!("{upstream}{}{kept}{MARK}{}", separator.as_str(), fingerprint(own))
 }
 
 /// Whether a name, without its prefix, is a short form: only the list then
 /// knows what it is short for.
 pub(crate) fn is_short(name: &str) -> bool {
-    let Some((_, digits)) = name.rsplit_once(MARK) else { return false };
-    digits.len() == DIGITS && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    name.rsplit_once(MARK).is_some_and(|(_, digits)| is_fingerprint(digits))
 }
 
 const fn is_fit(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
-}
-
-/// FNV-1a: the same in every process and on every machine, as a name must be.
-fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
 }
 
 #[cfg(test)]
@@ -70,7 +62,18 @@ mod tests {
     #[test]
     fn a_short_form_is_the_same_tomorrow() {
         let shown = shown(&upstream(), &Separator::default(), "caf\u{e9}/menu");
-        assert_eq!(shown, format!("{}__caf__menu.hd32775ca7c900915", upstream()));
+        assert_eq!(shown, format!("{}__caf__menu.h13d4affc817f389b279e42b4e54b9bab", upstream()));
+    }
+
+    #[test]
+    fn names_that_a_weaker_hash_confuses_are_told_apart() {
+        // FNV-1a in 64 bits is the same for both, and so is all that is kept.
+        let names = ["0elgbjbRMkk", "XBALSX0FHUp"];
+        let shown = names.map(|end| {
+            let own = format!("{}{end}", "n".repeat(120));
+            shown(&upstream(), &Separator::default(), &own)
+        });
+        assert_ne!(shown[0], shown[1]);
     }
 
     #[test]
