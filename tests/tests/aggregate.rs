@@ -142,8 +142,8 @@ async fn a05_a_cursor_that_was_not_given_out_for_the_list_is_refused() {
         (method::TOOLS_LIST, json!("")),
         (method::TOOLS_LIST, json!("garbage")),
         (method::TOOLS_LIST, json!("tools-99")),
-        (method::TOOLS_LIST, json!("tools--1")),
-        (method::TOOLS_LIST, json!("tools-99999999999999999999999")),
+        (method::TOOLS_LIST, json!("tools/time/")),
+        (method::TOOLS_LIST, json!("tools/nobody/0123456789abcdef0123456789abcdef")),
         (method::TOOLS_LIST, json!(1)),
         (method::TOOLS_LIST, json!({})),
     ] {

@@ -298,6 +298,58 @@ async fn a03_names_fit_and_the_short_ones_lead_to_the_long() {
     assert!(!strings.has_call());
 }
 
+/// The names of one page of the tools, and the cursor of the next.
+async fn page(wire: &Wire, cursor: Option<&Value>) -> (Vec<String>, Option<Value>) {
+    let params = cursor.map_or(json!({}), |cursor| json!({"cursor": cursor})).to_string();
+    let result = &wire.ask(method::TOOLS_LIST, &params).await["result"];
+    let tools = result["tools"].as_array().unwrap().iter();
+    let names = tools.map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
+    (names, result.get("nextCursor").cloned())
+}
+
+#[tokio::test]
+async fn a04_a_list_that_changes_between_two_pages_loses_nothing() {
+    let (puppet, mut strings) = Puppet::offering(EVERYTHING, Default::default()).await;
+    let mut settings = upstream("p", &puppet.url());
+    settings.transport = Spoken::StreamableHttp;
+    let wharf = Wharf::start([settings], |settings| settings.page_size = 2).await;
+    let wire = Wire::connect(&wharf.url("/mcp"), DECLARED).await;
+    let own = strings.session_declaring("{}").await;
+    let tools = std::cell::RefCell::new(vec!["a", "b", "c", "d"]);
+    let serve = async {
+        loop {
+            let cue = strings.call().await;
+            let named: Vec<_> = tools.borrow().iter().map(|name| json!({"name": name})).collect();
+            cue.answer(&json!({"tools": named}).to_string());
+        }
+    };
+    let read = async {
+        let (first, next) = page(&wire, None).await;
+        assert_eq!(first, ["p__a", "p__b"]);
+        assert!(next.as_ref().unwrap().as_str().unwrap().len() < 256);
+        for (now, rest) in [
+            (vec!["b", "c", "d"], vec!["p__c", "p__d"]),
+            (vec!["x", "a", "y", "b", "c", "d"], vec!["p__c", "p__d"]),
+            (vec!["a", "c", "d"], vec!["p__c", "p__d"]),
+            (vec!["c", "d"], vec!["p__c", "p__d"]),
+            (vec!["a", "b"], vec![]),
+        ] {
+            let begin = format!("p__{}", now[0]);
+            *tools.borrow_mut() = now;
+            soon("the list changes", async {
+                while page(&wire, None).await.0[0] != begin {
+                    own.say(change(method::TOOLS_LIST_CHANGED));
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            })
+            .await;
+            let rest: Vec<_> = rest.into_iter().map(str::to_owned).collect();
+            assert_eq!(page(&wire, next.as_ref()).await, (rest, None));
+        }
+    };
+    tokio::select! { () = serve => {}, () = read => {} }
+}
+
 #[tokio::test]
 async fn a25_a_schema_elsewhere_is_not_fetched() {
     let elsewhere = Oddity::saying("200 OK", "application/json", "{}").await;

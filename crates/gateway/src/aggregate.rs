@@ -7,6 +7,7 @@ use wharf_proto::{
     server::{Backend, Caller, Opening},
 };
 
+mod cursor;
 mod feed;
 mod level;
 mod lists;

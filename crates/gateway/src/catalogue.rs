@@ -14,7 +14,7 @@ use crate::{error::Failure, fresh::Fresh};
 
 mod listing;
 
-pub(crate) use listing::Listing;
+pub(crate) use listing::{Item, Listing};
 
 /// What is known of one upstream's offer.
 #[derive(Debug, Default)]

@@ -43,7 +43,8 @@ struct Literals {
 
 impl Listing {
     /// Takes a page of an upstream's list. An item without a name of its own
-    /// cannot be called, and is left out.
+    /// cannot be called, and is left out, as is one that is there already: a
+    /// list that changes while it is read has some twice.
     pub(crate) fn take(
         &mut self,
         kind: Kind,
@@ -57,6 +58,9 @@ impl Listing {
                 tracing::warn!(%upstream, list = kind.member(), "an item without a name is left out");
                 continue;
             };
+            if self.has(&key) {
+                continue;
+            }
             let shown = if kind.is_prefixed() {
                 let name = names::shown(upstream, separator, &key);
                 self.note_short(&name, upstream, separator, &key);
@@ -151,6 +155,12 @@ mod tests {
         let short = name.expect("it has one").strip_prefix("up__").expect("prefixed").to_owned();
         assert_eq!(listing.long_for(&short).map(Text::as_str), Some(long.as_str()));
         assert_eq!(listing.long_for("t"), None);
+    }
+
+    #[test]
+    fn what_is_there_twice_is_shown_once() {
+        let twice = [r#"{"name":"a"}"#, r#"{"name":"b"}"#, r#"{"name":"a","x":1}"#];
+        assert_eq!(listing(Kind::Tools, &twice).items().len(), 2);
     }
 
     #[test]
