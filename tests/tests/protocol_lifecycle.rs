@@ -242,3 +242,33 @@ async fn l18_an_upstream_is_spoken_to_by_the_revision_that_it_has() {
         }
     }
 }
+
+#[tokio::test]
+async fn an_older_client_gets_no_content_of_a_type_that_it_does_not_know() {
+    const RESULT: &str = r#"{"content":[{"type":"audio","data":"UklG","mimeType":"audio/wav"},{"type":"resource_link","uri":"x://y","name":"y","x":9007199254740993}], "structuredContent":{}}"#;
+    let (puppet, mut strings) =
+        Puppet::strict(Revision::V2025_11_25, r#"{"tools":{}}"#, Default::default()).await;
+    let wharf = Wharf::in_front_of([upstream("p", &puppet.url())]).await;
+    for (path, revision, expected) in [
+        (
+            "/mcp",
+            Revision::V2024_11_05,
+            r#"{"content":[{"type":"resource","resource":{"uri":"urn:wharf:audio","mimeType":"audio/wav","blob":"UklG"}},{"type":"text","text":"y: x://y"}], "structuredContent":{}}"#,
+        ),
+        (
+            "/mcp",
+            Revision::V2025_03_26,
+            r#"{"content":[{"type":"audio","data":"UklG","mimeType":"audio/wav"},{"type":"text","text":"y: x://y"}], "structuredContent":{}}"#,
+        ),
+        ("/mcp", Revision::V2025_06_18, RESULT),
+        // It has agreed with the upstream on what that speaks.
+        ("/servers/p/mcp", Revision::V2024_11_05, RESULT),
+    ] {
+        let wire = Wire::connect_by(revision, &wharf.url(path), "{}").await;
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"p__t"}}"#;
+        let served = strings.serve(method::TOOLS_CALL, RESULT);
+        let (reply, _) = tokio::join!(wire.post(call), served);
+        let body = String::from_utf8(reply.whole().await.to_vec()).unwrap();
+        assert!(body.contains(expected), "{path} {revision} {body}");
+    }
+}

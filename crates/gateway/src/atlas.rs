@@ -8,6 +8,8 @@ use std::{
 
 use wharf_proto::{Json, Outcome, Request, Response, Text, code, method};
 
+use crate::content;
+
 /// How many things of one kind are remembered.
 const MOST: usize = 4096;
 
@@ -52,14 +54,9 @@ impl Atlas {
                 if !result.as_str().contains(r#""resource"#) {
                     return;
                 }
-                let blocks = result.field("content").and_then(|content| content.items());
-                blocks.iter().flatten().for_each(|block| self.learn_block(upstream, block));
+                self.learn_blocks(upstream, request, result);
             }
-            method::PROMPTS_GET => {
-                let messages = result.field("messages").and_then(|messages| messages.items());
-                let contents = messages.iter().flatten().filter_map(|one| one.field("content"));
-                contents.for_each(|block| self.learn_block(upstream, &block));
-            }
+            method::PROMPTS_GET => self.learn_blocks(upstream, request, result),
             method::RESOURCES_READ => {
                 let contents = result.field("contents").and_then(|contents| contents.items());
                 let uris = contents.iter().flatten().filter_map(|one| one.field("uri"));
@@ -89,13 +86,15 @@ impl Atlas {
         lock(&self.elicitations).of.contains_key(id)
     }
 
-    /// A link to a resource, or a resource itself, in what a client is shown.
-    fn learn_block(&self, upstream: usize, block: &Json) {
-        let kind = block.field("type").and_then(|kind| kind.to_text());
-        match kind.as_deref() {
-            Some("resource_link") => self.learn_resource(upstream, block.field("uri")),
-            Some("resource") => self.learn_resource(upstream, block.path(&["resource", "uri"])),
-            _ => {}
+    /// Links to resources, and resources themselves, in what a client is shown.
+    fn learn_blocks(&self, upstream: usize, request: &Request, result: &Json) {
+        for block in content::blocks(request.method(), result) {
+            let kind = block.field("type").and_then(|kind| kind.to_text());
+            match kind.as_deref() {
+                Some("resource_link") => self.learn_resource(upstream, block.field("uri")),
+                Some("resource") => self.learn_resource(upstream, block.path(&["resource", "uri"])),
+                _ => {}
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
     atlas::Atlas,
     berth::{Berth, Boarding},
     catalogue::Kind,
-    declared,
+    content, declared,
     error::Failure,
     fleet::Fleet,
     questions::{Asker, Questions},
@@ -303,6 +303,10 @@ impl Downstream {
                 ErrorObject::new(code::INTERNAL_ERROR, "the client has too many open questions")
             }),
         };
+        let asked = asked.map(|question| match self.is_older(said.session) {
+            true => content::readable_question(question, self.revision()),
+            false => question,
+        });
         asked
             .map_err(|error| {
                 let refused = Response::failure(Some(request.id()), &error);
@@ -368,6 +372,25 @@ impl Downstream {
         if self.endpoint == Endpoint::All || !self.has_own_session(upstream) {
             self.atlas.learn(upstream.index, request, response);
         }
+    }
+
+    /// An upstream's answer as the client can read it.
+    pub(crate) fn readable(
+        &self,
+        session: &Session<WireLink>,
+        request: &Request,
+        answer: Response,
+    ) -> Response {
+        if !self.is_older(session) {
+            return answer;
+        }
+        content::readable(answer, request.method(), self.revision())
+    }
+
+    /// Whether the client speaks an earlier revision than a session does. A
+    /// client of one upstream has agreed with that upstream itself.
+    fn is_older(&self, session: &Session<WireLink>) -> bool {
+        self.endpoint == Endpoint::All && self.revision() < session.handshake().revision
     }
 
     /// Answers what sets something up in a session, where that is shared.

@@ -7,6 +7,7 @@ mod berth;
 mod bulletin;
 mod catalogue;
 mod commons;
+mod content;
 mod declared;
 mod dial;
 mod direct;

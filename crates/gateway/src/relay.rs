@@ -239,6 +239,7 @@ impl Relay {
             if let Some(pledge) = pledge.take() {
                 pledge.redeem(&response);
             }
+            response = self.downstream.readable(&leased.lease, &leased.request, response);
             if leased.is_replacement {
                 response = marked(response);
             }

@@ -100,6 +100,19 @@ impl Response {
         self.spliced(splice)
     }
 
+    /// The same answer with others in the place of parts, each of which was cut
+    /// out of its result.
+    ///
+    /// # Panics
+    ///
+    /// Where one was not.
+    #[must_use]
+    pub fn replace(self, changes: &[(Json, Json)]) -> Self {
+        let splice = self.splice();
+        let splice = changes.iter().fold(splice, |splice, (part, with)| splice.replace(part, with));
+        self.spliced(splice)
+    }
+
     fn splice(&self) -> Splice {
         Splice::of(&Json::trusted(self.text.clone()))
     }
