@@ -13,7 +13,13 @@ use tokio::sync::OnceCell;
 use wharf_pool::{Key, Lease, Scope};
 use wharf_proto::{Request, Response, method, transport::Exchange};
 
-use crate::{OnLost, Transport, commons::Commons, ear::Ear, upstream::Upstream, wire::WireLink};
+use crate::{
+    OnLost, Transport,
+    commons::{Commons, is_part_of},
+    ear::Ear,
+    upstream::Upstream,
+    wire::WireLink,
+};
 
 /// One client's place with one upstream.
 ///
@@ -205,14 +211,14 @@ impl Berth {
     }
 
     /// Whether the client has subscribed to this resource or to one that it is
-    /// a part of (server features, resources, subscriptions).
+    /// a part of.
     pub(crate) fn subscribes_to_part_of(&self, uri: &str) -> bool {
-        let standing = self.standing();
-        standing.subscriptions.contains_key(uri)
-            || standing.subscriptions.keys().any(|whole| {
-                let rest = uri.strip_prefix(whole.as_str());
-                rest.is_some_and(|rest| whole.ends_with('/') || rest.starts_with(['/', '?', '#']))
-            })
+        self.standing().subscriptions.keys().any(|whole| is_part_of(uri, whole))
+    }
+
+    /// Whether the client has subscribed to anything.
+    pub(crate) fn has_subscriptions(&self) -> bool {
+        !self.standing().subscriptions.is_empty()
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {

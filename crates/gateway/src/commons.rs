@@ -172,6 +172,12 @@ impl Commons {
         }
     }
 
+    /// Whether anybody has subscribed to this resource or to one that it is a
+    /// part of.
+    pub(crate) fn knows(&self, uri: &str) -> bool {
+        self.sharers().subscriptions.keys().any(|whole| is_part_of(uri, whole))
+    }
+
     fn sharers(&self) -> MutexGuard<'_, Sharers> {
         self.sharers.lock().expect("nothing panics while holding it")
     }
@@ -233,6 +239,15 @@ impl Sharers {
         });
         unwanted
     }
+}
+
+/// Whether a resource is the whole or a part of it: it may be another that has
+/// changed than was subscribed to (server features, resources, subscriptions).
+pub(crate) fn is_part_of(uri: &str, whole: &str) -> bool {
+    let rest = uri.strip_prefix(whole);
+    rest.is_some_and(|rest| {
+        rest.is_empty() || whole.ends_with('/') || rest.starts_with(['/', '?', '#'])
+    })
 }
 
 fn set_level(level: Severity) -> Request {

@@ -329,9 +329,7 @@ impl Downstream {
             }
             method::RESOURCES_UPDATED => {
                 let uri = || notification.param("uri")?.to_text();
-                let is_subscribed =
-                    |uri: &str| self.berth(said.upstream).subscribes_to_part_of(uri);
-                self.is_alone(said) || uri().is_some_and(|uri| is_subscribed(&uri))
+                self.is_alone(said) || uri().is_some_and(|uri| self.wants(said.upstream, &uri))
             }
             method::ELICITATION_COMPLETE => {
                 let id = || notification.param("elicitationId")?.to_text();
@@ -362,6 +360,15 @@ impl Downstream {
         let is_filtered = self.endpoint == Endpoint::All || !self.has_own_session(said.upstream);
         let severity = || Severity::from_json(&line.param("level")?);
         !is_filtered || self.level.wants(severity())
+    }
+
+    /// Whether the client wants to hear of a resource on a session that it
+    /// shares: where it has subscribed to it, or to anything at all and it is
+    /// of nobody's subscriptions, so that nobody can say whose it is.
+    fn wants(&self, upstream: &Upstream, uri: &str) -> bool {
+        let berth = self.berth(upstream);
+        let is_nobodys = || berth.commons().is_none_or(|commons| !commons.knows(uri));
+        berth.subscribes_to_part_of(uri) || berth.has_subscriptions() && is_nobodys()
     }
 
     /// Remembers what the client has set up, and where things are that it has
