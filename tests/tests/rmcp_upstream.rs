@@ -1,13 +1,21 @@
 //! The official SDK's server, behind Wharf; its client, too, in front of it.
 
-use std::sync::atomic::Ordering;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![expect(deprecated, reason = "the revisions that are served here have logging and roots")]
+
+use std::{sync::atomic::Ordering, time::Duration};
 
 use rmcp::{
-    ServiceError,
-    model::{CallToolRequest, ClientRequest, GetPromptRequestParams, ReadResourceRequestParams},
+    Peer, RoleClient, ServiceError,
+    model::{
+        CallToolRequest, ClientRequest, GetPromptRequestParams, LoggingLevel,
+        ReadResourceRequestParams, SetLevelRequestParams, SubscribeRequestParams,
+        UnsubscribeRequestParams,
+    },
     service::PeerRequestOptions,
 };
 use serde_json::json;
+use tokio::sync::mpsc::UnboundedReceiver;
 use wharf_proto::{code, method};
 use wharf_testkit::TestClient;
 use wharf_tests::{
@@ -15,6 +23,23 @@ use wharf_tests::{
     official::{Host, Serving, calling, connect, text},
     outcome, soon, until, upstream,
 };
+
+const PATHS: [(&str, &str); 2] = [("/mcp", "sdk__"), ("/servers/sdk/mcp", "")];
+
+/// Calls a tool that makes the upstream say something until it is heard: the
+/// SDK's client listens by itself; when, nobody knows.
+async fn heard<T>(client: &Peer<RoleClient>, tool: &str, ear: &mut UnboundedReceiver<T>) -> T {
+    soon("it is heard", async {
+        loop {
+            client.call_tool(calling(tool.to_owned(), json!({}))).await.unwrap();
+            tokio::select! {
+                heard = ear.recv() => break heard.unwrap(),
+                () = tokio::time::sleep(Duration::from_millis(20)) => {}
+            }
+        }
+    })
+    .await
+}
 
 async fn wharf(keeps_sessions: bool) -> (Serving, Wharf) {
     let host = Host::start(keeps_sessions).await;
@@ -34,6 +59,7 @@ async fn everything_that_it_offers_can_be_used() {
             for (method, params) in [
                 (method::PING, json!({})),
                 (method::TOOLS_LIST, json!({})),
+                (method::TOOLS_LIST, json!({"cursor": "second"})),
                 (method::TOOLS_CALL, json!({"name": "add", "arguments": {"a": 2, "b": 3}})),
                 (method::TOOLS_CALL, json!({"name": "nope"})),
                 (method::PROMPTS_LIST, json!({})),
@@ -69,10 +95,12 @@ async fn everything_that_it_offers_can_be_used() {
 async fn client_and_server_of_the_sdk_understand_each_other_through_wharf() {
     for keeps_sessions in [true, false] {
         let (_host, wharf) = wharf(keeps_sessions).await;
-        for (path, prefix) in [("/mcp", "sdk__"), ("/servers/sdk/mcp", "")] {
+        for (path, prefix) in PATHS {
             let (client, mut ears) = connect(&wharf.url(path), "guest", true).await;
             let tools = soon("tools", client.list_all_tools()).await.unwrap();
-            assert_eq!(tools.len(), 6);
+            assert_eq!(tools.len(), 10);
+            let completed = client.complete_prompt_simple(format!("{prefix}greet"), "name", "An");
+            assert_eq!(soon("a completion", completed).await.unwrap(), ["An..."]);
             let sum = calling(format!("{prefix}add"), json!({"a": 2, "b": 3}));
             assert_eq!(text(&soon("add", client.call_tool(sum)).await.unwrap()), "5");
             let prompt = GetPromptRequestParams::new(format!("{prefix}greet"));
@@ -96,13 +124,13 @@ async fn client_and_server_of_the_sdk_understand_each_other_through_wharf() {
 #[tokio::test]
 async fn x12_what_it_asks_in_a_call_is_answered_by_the_client_that_called() {
     let (_host, wharf) = wharf(true).await;
-    for (path, prefix) in [("/mcp", "sdk__"), ("/servers/sdk/mcp", "")] {
+    for (path, prefix) in PATHS {
         let url = wharf.url(path);
         let (ann, _ears_of_ann) = connect(&url, "ann", true).await;
         let (ben, _ears_of_ben) = connect(&url, "ben", true).await;
         let (mute, _ears_of_mute) = connect(&url, "mute", false).await;
         let ask = |client, tool: &str| {
-            let client: &rmcp::Peer<_> = client;
+            let client: &Peer<_> = client;
             let call = calling(format!("{prefix}{tool}"), json!({}));
             let client = client.clone();
             async move { soon("an answer", client.call_tool(call)).await }
@@ -113,7 +141,11 @@ async fn x12_what_it_asks_in_a_call_is_answered_by_the_client_that_called() {
         let (of_ann, of_ben) = tokio::join!(ask(&ann, "ask_user"), ask(&ben, "ask_user"));
         assert_eq!(text(&of_ann.unwrap()), "ann", "{path}");
         assert_eq!(text(&of_ben.unwrap()), "ben", "{path}");
-        for tool in ["ask_model", "ask_user"] {
+        let (of_ann, of_ben) = tokio::join!(ask(&ann, "ask_roots"), ask(&ben, "ask_roots"));
+        assert_eq!(text(&of_ann.unwrap()), "file:///home/ann", "{path}");
+        assert_eq!(text(&of_ben.unwrap()), "file:///home/ben", "{path}");
+        assert_eq!(text(&ask(&ann, "send_user").await.unwrap()), "Accept", "{path}");
+        for tool in ["ask_model", "ask_user", "ask_roots", "send_user"] {
             let refused = ask(&mute, tool).await;
             assert!(matches!(refused, Err(ServiceError::McpError(_))), "{refused:?}");
         }
@@ -140,20 +172,51 @@ async fn a_cancelled_call_is_cancelled_in_it() {
 #[tokio::test]
 async fn what_it_says_unasked_is_heard() {
     let (_host, wharf) = wharf(true).await;
-    for (path, touch) in [("/servers/sdk/mcp", "touch"), ("/mcp", "sdk__touch")] {
+    for (path, prefix) in PATHS {
         let (client, mut ears) = connect(&wharf.url(path), "guest", false).await;
-        // The SDK's client listens by itself; when, nobody knows.
-        soon("the change is heard", async {
-            loop {
-                client.call_tool(calling(touch, json!({}))).await.unwrap();
-                let pause = tokio::time::sleep(std::time::Duration::from_millis(20));
-                tokio::select! {
-                    change = ears.changes.recv() => break assert_eq!(change, Some("tools"), "{path}"),
-                    () = pause => {}
-                }
-            }
-        })
-        .await;
+        let change = heard(&client, &format!("{prefix}touch"), &mut ears.changes).await;
+        assert_eq!(change, "tools", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_level_is_set_in_it_and_its_lines_are_heard() {
+    for (path, prefix) in PATHS {
+        let (host, wharf) = wharf(true).await;
+        let (client, mut ears) = connect(&wharf.url(path), "guest", false).await;
+        let level = client.set_level(SetLevelRequestParams::new(LoggingLevel::Error));
+        soon("the level is set", level).await.unwrap();
+        assert_eq!(host.happenings().told(), ["level Error"], "{path}");
+        let line = heard(&client, &format!("{prefix}log"), &mut ears.lines).await;
+        assert_eq!((line.level, line.data), (LoggingLevel::Error, json!("oh")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_subscription_is_made_told_of_and_taken_back() {
+    for (path, prefix) in PATHS {
+        let (host, wharf) = wharf(true).await;
+        let (client, mut ears) = connect(&wharf.url(path), "guest", false).await;
+        let asked = client.subscribe(SubscribeRequestParams::new("memo://one"));
+        soon("it is subscribed", asked).await.unwrap();
+        let change = heard(&client, &format!("{prefix}change"), &mut ears.updates).await;
+        assert_eq!(change, "memo://one", "{path}");
+        let asked = client.unsubscribe(UnsubscribeRequestParams::new("memo://one"));
+        soon("it is taken back", asked).await.unwrap();
+        let told = host.happenings().told();
+        assert_eq!(told, ["subscribed memo://one", "unsubscribed memo://one"], "{path}");
+    }
+}
+
+#[tokio::test]
+async fn changed_roots_are_told_to_it() {
+    for (path, prefix) in PATHS {
+        let (host, wharf) = wharf(true).await;
+        let (client, _ears) = connect(&wharf.url(path), "guest", true).await;
+        let roots = client.call_tool(calling(format!("{prefix}ask_roots"), json!({})));
+        assert_eq!(text(&soon("the roots", roots).await.unwrap()), "file:///home/guest");
+        client.notify_roots_list_changed().await.unwrap();
+        until("the change is told", || host.happenings().told() == ["roots changed"]).await;
     }
 }
 

@@ -4,8 +4,10 @@ use rmcp::{
     ClientHandler, ErrorData, RoleClient, ServiceExt as _,
     model::{
         ClientCapabilities, ClientConfig, CreateMessageRequestParams, CreateMessageResult,
-        ElicitRequestParams, ElicitResult, ElicitationAction, Implementation,
-        ProgressNotificationParam, SamplingMessage,
+        ElicitRequestParams, ElicitResult, ElicitationAction, ElicitationCapability,
+        FormElicitationCapability, Implementation, ListRootsResult,
+        LoggingMessageNotificationParam, ProgressNotificationParam,
+        ResourceUpdatedNotificationParam, Root, SamplingMessage, UrlElicitationCapability,
     },
     service::{NotificationContext, RequestContext, RunningService},
     transport::StreamableHttpClientTransport,
@@ -15,13 +17,16 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
 use crate::soon;
 
-/// A client that can be asked for a model's words and for the user's.
+/// A client that can be asked for a model's words and for the user's, and for
+/// its roots.
 #[derive(Debug)]
 pub struct Guest {
     name: String,
     can_answer: bool,
     progress: UnboundedSender<ProgressNotificationParam>,
     changes: UnboundedSender<&'static str>,
+    lines: UnboundedSender<LoggingMessageNotificationParam>,
+    updates: UnboundedSender<String>,
 }
 
 /// What a [`Guest`] has heard.
@@ -31,6 +36,10 @@ pub struct Ears {
     pub progress: UnboundedReceiver<ProgressNotificationParam>,
     /// Which lists have changed, by their names.
     pub changes: UnboundedReceiver<&'static str>,
+    /// Lines of logs.
+    pub lines: UnboundedReceiver<LoggingMessageNotificationParam>,
+    /// Which resources have changed, by their URIs.
+    pub updates: UnboundedReceiver<String>,
 }
 
 /// Connects a client of that name over streamable HTTP. One that cannot
@@ -50,10 +59,13 @@ pub async fn connect(
 ) -> (RunningService<RoleClient, Guest>, Ears) {
     let (progress, heard) = mpsc::unbounded_channel();
     let (changes, changed) = mpsc::unbounded_channel();
-    let guest = Guest { name: name.to_owned(), can_answer, progress, changes };
+    let (lines, logged) = mpsc::unbounded_channel();
+    let (updates, updated) = mpsc::unbounded_channel();
+    let guest = Guest { name: name.to_owned(), can_answer, progress, changes, lines, updates };
     let transport = StreamableHttpClientTransport::from_uri(url);
     let service = soon("the official client connects", guest.serve(transport)).await;
-    (service.unwrap(), Ears { progress: heard, changes: changed })
+    let ears = Ears { progress: heard, changes: changed, lines: logged, updates: updated };
+    (service.unwrap(), ears)
 }
 
 // === impl Guest ===
@@ -61,7 +73,15 @@ pub async fn connect(
 impl ClientHandler for Guest {
     fn get_info(&self) -> ClientConfig {
         let capabilities = if self.can_answer {
-            ClientCapabilities::builder().enable_sampling().enable_elicitation().build()
+            let elicitation = ElicitationCapability::default()
+                .with_form(FormElicitationCapability::default())
+                .with_url(UrlElicitationCapability::default());
+            ClientCapabilities::builder()
+                .enable_roots()
+                .enable_roots_list_changed()
+                .enable_sampling()
+                .enable_elicitation_with(elicitation)
+                .build()
         } else {
             ClientCapabilities::default()
         };
@@ -79,11 +99,21 @@ impl ClientHandler for Guest {
 
     async fn create_elicitation(
         &self,
-        _: ElicitRequestParams,
+        asked: ElicitRequestParams,
         _: RequestContext<RoleClient>,
     ) -> Result<ElicitResult, ErrorData> {
-        let content = json!({"name": self.name});
-        Ok(ElicitResult::new(ElicitationAction::Accept).with_content(content))
+        let accepted = ElicitResult::new(ElicitationAction::Accept);
+        Ok(match asked {
+            ElicitRequestParams::UrlElicitationParams { .. } => accepted,
+            _ => accepted.with_content(json!({"name": self.name})),
+        })
+    }
+
+    async fn list_roots(
+        &self,
+        _: RequestContext<RoleClient>,
+    ) -> Result<ListRootsResult, ErrorData> {
+        Ok(ListRootsResult::new(vec![Root::new(format!("file:///home/{}", self.name))]))
     }
 
     async fn on_progress(
@@ -92,6 +122,22 @@ impl ClientHandler for Guest {
         _: NotificationContext<RoleClient>,
     ) {
         let _ = self.progress.send(progress);
+    }
+
+    async fn on_logging_message(
+        &self,
+        line: LoggingMessageNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        let _ = self.lines.send(line);
+    }
+
+    async fn on_resource_updated(
+        &self,
+        change: ResourceUpdatedNotificationParam,
+        _: NotificationContext<RoleClient>,
+    ) {
+        let _ = self.updates.send(change.uri);
     }
 
     async fn on_tool_list_changed(&self, _: NotificationContext<RoleClient>) {

@@ -3,7 +3,7 @@
 use std::{
     net::Ipv4Addr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -16,12 +16,14 @@ use rmcp::{
         CompleteResult, CompletionInfo, ContentBlock, CreateMessageRequestParams,
         ElicitRequestParams, ElicitationSchema, GetPromptRequestParams, GetPromptResponse,
         GetPromptResult, Implementation, ListPromptsResult, ListResourceTemplatesResult,
-        ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProgressNotificationParam,
-        Prompt, PromptMessage, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
-        Resource, ResourceContents, ResourceTemplate, Role, SamplingMessage, ServerCapabilities,
-        ServerConfig, Tool,
+        ListResourcesResult, ListToolsResult, LoggingLevel, LoggingMessageNotificationParam,
+        PaginatedRequestParams, ProgressNotificationParam, Prompt, PromptMessage,
+        ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
+        ResourceContents, ResourceTemplate, ResourceUpdatedNotificationParam, Role,
+        SamplingMessage, ServerCapabilities, ServerConfig, SetLevelRequestParams,
+        SubscribeRequestParams, Tool, UnsubscribeRequestParams,
     },
-    service::RequestContext,
+    service::{NotificationContext, RequestContext},
     transport::streamable_http_server::{
         StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
     },
@@ -42,6 +44,8 @@ pub struct Happenings {
     pub cancelled: AtomicU64,
     /// How many sessions were opened.
     pub opened: AtomicU64,
+    /// What clients have set up, in words.
+    told: Mutex<Vec<String>>,
 }
 
 /// A [`Host`] that is up. Dropping it takes it down, its connections too.
@@ -51,6 +55,42 @@ pub struct Serving {
     happenings: Arc<Happenings>,
     sessions: Arc<LocalSessionManager>,
     _tasks: JoinSet<()>,
+}
+
+/// The tools, in the order in which they are listed.
+const TOOLS: [&str; 10] = [
+    "add",
+    "ask_model",
+    "ask_roots",
+    "ask_user",
+    "change",
+    "count",
+    "log",
+    "send_user",
+    "touch",
+    "wait",
+];
+
+/// The cursor of their second page, and the place where it begins.
+const SECOND: (&str, usize) = ("second", 6);
+
+// === impl Happenings ===
+
+impl Happenings {
+    /// What clients have set up, in words such as `level error` or
+    /// `subscribed memo://one`.
+    ///
+    /// # Panics
+    ///
+    /// Where the server has.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        self.told.lock().expect("nothing panics while holding it").clone()
+    }
+
+    fn tell(&self, what: String) {
+        self.told.lock().expect("nothing panics while holding it").push(what);
+    }
 }
 
 // === impl Host ===
@@ -104,8 +144,10 @@ impl ServerHandler for Host {
     fn get_info(&self) -> ServerConfig {
         let capabilities = ServerCapabilities::builder()
             .enable_completions()
+            .enable_logging()
             .enable_prompts()
             .enable_resources()
+            .enable_resources_subscribe()
             .enable_tools()
             .enable_tool_list_changed()
             .build();
@@ -114,19 +156,54 @@ impl ServerHandler for Host {
             .with_instructions("Made with the official SDK.")
     }
 
-    async fn on_initialized(&self, _: rmcp::service::NotificationContext<RoleServer>) {
+    async fn on_initialized(&self, _: NotificationContext<RoleServer>) {
         self.0.opened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    async fn on_roots_list_changed(&self, _: NotificationContext<RoleServer>) {
+        self.0.tell("roots changed".to_owned());
+    }
+
+    async fn set_level(
+        &self,
+        asked: SetLevelRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.0.tell(format!("level {:?}", asked.level));
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        asked: SubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.0.tell(format!("subscribed {}", asked.uri));
+        Ok(())
+    }
+
+    async fn unsubscribe(
+        &self,
+        asked: UnsubscribeRequestParams,
+        _: RequestContext<RoleServer>,
+    ) -> Result<(), ErrorData> {
+        self.0.tell(format!("unsubscribed {}", asked.uri));
+        Ok(())
     }
 
     async fn list_tools(
         &self,
-        _: Option<PaginatedRequestParams>,
+        asked: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let schema = json!({"type": "object"}).as_object().unwrap().clone();
-        let names = ["add", "ask_model", "ask_user", "count", "touch", "wait"];
-        let tools = names.map(|name| Tool::new(name, "", schema.clone()));
-        Ok(ListToolsResult::with_all_items(tools.to_vec()))
+        let is_second = asked.is_some_and(|asked| asked.cursor.as_deref() == Some(SECOND.0));
+        let (first, second) = TOOLS.split_at(SECOND.1);
+        let names = if is_second { second } else { first };
+        let tools = names.iter().map(|name| Tool::new(*name, "", schema.clone())).collect();
+        let mut listed = ListToolsResult::with_all_items(tools);
+        listed.next_cursor = (!is_second).then(|| SECOND.0.to_owned());
+        Ok(listed)
     }
 
     async fn call_tool(
@@ -139,11 +216,23 @@ impl ServerHandler for Host {
             "add" => (number("a").unwrap_or(0) + number("b").unwrap_or(0)).to_string(),
             "count" => count(&context, number("to").unwrap_or(0)).await?,
             "ask_model" => ask_model(&context.peer).await?,
+            "ask_roots" => ask_roots(&context.peer).await?,
             "ask_user" => ask_user(&context.peer).await?,
+            "send_user" => send_user(&context.peer).await?,
             "touch" => {
                 let told = context.peer.notify_tool_list_changed().await;
                 told.map_err(internal)?;
                 "touched".to_owned()
+            }
+            "change" => {
+                let change = ResourceUpdatedNotificationParam::new("memo://one");
+                context.peer.notify_resource_updated(change).await.map_err(internal)?;
+                "changed".to_owned()
+            }
+            "log" => {
+                let line = LoggingMessageNotificationParam::new(LoggingLevel::Error, json!("oh"));
+                context.peer.notify_logging_message(line).await.map_err(internal)?;
+                "logged".to_owned()
             }
             "wait" => self.wait(&context).await?,
             unknown => {
@@ -239,6 +328,22 @@ async fn ask_user(peer: &Peer<RoleServer>) -> Result<String, ErrorData> {
     };
     let answer = peer.create_elicitation(question).await.map_err(internal)?;
     Ok(answer.content.unwrap_or_default()["name"].as_str().unwrap_or_default().to_owned())
+}
+
+async fn ask_roots(peer: &Peer<RoleServer>) -> Result<String, ErrorData> {
+    let answer = peer.list_roots().await.map_err(internal)?;
+    Ok(answer.roots.iter().map(|root| root.uri.as_str()).collect::<Vec<_>>().join(" "))
+}
+
+async fn send_user(peer: &Peer<RoleServer>) -> Result<String, ErrorData> {
+    let question = ElicitRequestParams::UrlElicitationParams {
+        meta: None,
+        message: "Please go there.".to_owned(),
+        url: "https://example.com/form".to_owned(),
+        elicitation_id: "there".to_owned(),
+    };
+    let answer = peer.create_elicitation(question).await.map_err(internal)?;
+    Ok(format!("{:?}", answer.action))
 }
 
 fn internal(error: impl std::fmt::Display) -> ErrorData {
