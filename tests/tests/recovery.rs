@@ -75,17 +75,17 @@ impl Count for FastTest {
 }
 
 #[tokio::test]
-async fn p11_the_first_call_of_each_of_twenty_clients_after_a_restart_succeeds() {
+async fn p11_the_first_call_of_each_of_fifty_clients_after_a_restart_succeeds() {
     for spoken in BOTH {
         for (over, prefix) in [(Over::Http, "/servers/fast"), (Over::Sse, "/servers/fast")] {
             let mut upstream = serving(FastTest::new()).await;
             let wharf = Wharf::in_front_of([fast(&upstream, spoken)]).await;
             let hello = wharf_testkit::Hello::default();
-            let clients = join_all((0..20).map(|_| over.connect(&wharf, prefix, &hello))).await;
+            let clients = join_all((0..50).map(|_| over.connect(&wharf, prefix, &hello))).await;
             join_all(clients.iter().map(|client| echo(client, "warm"))).await;
             upstream.restart().await.unwrap();
             join_all(clients.iter().map(|client| echo(client, "next"))).await;
-            assert_eq!(upstream.backend().count_of_echoes(), 40, "{over:?} to {spoken:?}");
+            assert_eq!(upstream.backend().count_of_echoes(), 100, "{over:?} to {spoken:?}");
         }
     }
 }
