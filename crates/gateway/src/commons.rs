@@ -12,9 +12,9 @@ use std::{
 
 use tokio::sync::OnceCell;
 use wharf_pool::{Key, Session};
-use wharf_proto::{Json, Request, RequestId, Response, method, transport::Exchange as _};
+use wharf_proto::{Json, Request, RequestId, Response, Severity, method, transport::Exchange as _};
 
-use crate::{error::Failure, fleet::Fleet, severity::Severity, upstream::Upstream, wire::WireLink};
+use crate::{error::Failure, fleet::Fleet, upstream::Upstream, wire::WireLink};
 
 /// What those who share the sessions of one key have in common.
 pub(crate) struct Commons {
@@ -251,8 +251,7 @@ pub(crate) fn is_part_of(uri: &str, whole: &str) -> bool {
 }
 
 fn set_level(level: Severity) -> Request {
-    let params = Json::parse(format!(r#"{{"level":"{}"}}"#, level.as_str()));
-    let params = params.expect("it is JSON");
+    let params = Json::from_value(&serde_json::json!({"level": level})).expect("it is JSON");
     Request::new(&RequestId::from(0), method::SET_LEVEL, Some(&params))
 }
 

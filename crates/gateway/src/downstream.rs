@@ -25,8 +25,8 @@ use crate::{
     content, declared,
     error::Failure,
     fleet::Fleet,
+    level::{Level, asked_for},
     questions::{Asker, Questions},
-    severity::{Level, Severity},
     tokens::Tokens,
     upstream::{Identity, Upstream, own_info},
     wire::WireLink,
@@ -358,7 +358,7 @@ impl Downstream {
     /// level; one that it shares, or several together, are filtered here.
     fn wants_line(&self, said: Said<'_>, line: &Notification) -> bool {
         let is_filtered = self.endpoint == Endpoint::All || !self.has_own_session(said.upstream);
-        let severity = || Severity::from_json(&line.param("level")?);
+        let severity = || line.param("level")?.read().ok();
         !is_filtered || self.level.wants(severity())
     }
 
@@ -410,7 +410,7 @@ impl Downstream {
         let (fleet, client) = (&self.fleet, self.client());
         let response = match request.method() {
             method::SET_LEVEL => {
-                let level = match Severity::asked_for(request) {
+                let level = match asked_for(request) {
                     Ok(level) => level,
                     Err(failure) => return Some(Err(failure)),
                 };

@@ -31,7 +31,8 @@ pub use call::{Answering, Call};
 pub use offer::{
     Content, Contents, Failed, NoArguments, Prompt, Reference, Resource, Template, Tool,
 };
-pub use session::{Figures, Session, Severity, Unasked};
+pub use session::{Figures, Session, Unasked};
+pub use wharf_proto::Severity;
 
 use session::NoPlace;
 

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use wharf_proto::{Json, Request, transport::Exchange as _};
 
 use crate::{
-    downstream::Downstream, error::Failure, fleet::Fleet, severity::Severity, upstream::Upstream,
+    downstream::Downstream, error::Failure, fleet::Fleet, level::asked_for, upstream::Upstream,
 };
 
 /// Sets a client's level, at every upstream that writes a log. One that cannot
@@ -17,7 +17,7 @@ pub(super) async fn set(
     downstream: &Downstream,
     request: &Request,
 ) -> Result<Json, Failure> {
-    downstream.level().set(Severity::asked_for(request)?);
+    downstream.level().set(asked_for(request)?);
     let told =
         fleet.upstreams.all().iter().map(|upstream| tell(fleet, downstream, upstream, request));
     join_all(told).await;

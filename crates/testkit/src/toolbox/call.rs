@@ -11,13 +11,13 @@ use std::{
 
 use serde::Serialize;
 use wharf_proto::{
-    Json, Message, Notification, ProgressToken, Response, Revision, method, server::Refusal,
-    transport::Exchange,
+    Json, Message, Notification, ProgressToken, Response, Revision, Severity, method,
+    server::Refusal, transport::Exchange,
 };
 
 use super::{
     offer::written,
-    session::{Figures, Place, Session, Severity, Unwanted},
+    session::{Figures, Place, Session, Unwanted},
 };
 
 /// What a tool knows of the call it serves, and how it speaks before it

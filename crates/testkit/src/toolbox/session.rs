@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
-use wharf_proto::{Message, Notification, RequestId, Revision, server::Refusal, transport::Feed};
+use wharf_proto::{
+    Message, Notification, RequestId, Revision, Severity, server::Refusal, transport::Feed,
+};
 
 /// One client's session. Its end, by [`Session::end`] or by dropping it, ends
 /// its calls and takes it out of the [`Figures`].
@@ -26,28 +27,6 @@ pub struct Session {
     /// `None` where clients without sessions share this one: their ids may
     /// clash, and none of them may cancel another's call.
     books: Option<Mutex<Books>>,
-}
-
-/// How severe a log line is (RFC 5424), least first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// For who debugs.
-    Debug,
-    /// In the course of things.
-    Info,
-    /// In the course of things, but worth a look.
-    Notice,
-    /// May go wrong.
-    Warning,
-    /// Has gone wrong.
-    Error,
-    /// Part of the server has failed.
-    Critical,
-    /// Somebody has to act.
-    Alert,
-    /// The server cannot be used.
-    Emergency,
 }
 
 /// What a server counts. Shared by its clones.
