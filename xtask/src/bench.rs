@@ -52,7 +52,7 @@ pub(crate) struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
     /// How the programs are built.
-    #[arg(long, value_enum, default_value = "release")]
+    #[arg(long, value_enum, default_value = "dist")]
     build: Build,
 }
 

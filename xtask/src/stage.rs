@@ -17,11 +17,13 @@ use crate::workspace;
 /// How the programs are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Build {
-    /// As they are shipped.
+    /// As they are shipped: for speed, and slow to build.
+    Dist,
+    /// Nearly as fast, and quicker to build.
     Release,
     /// As tests build them: quick to build, slow to run.
     Dev,
-    /// Not at all: what was built for release before is taken as it is.
+    /// Not at all: what was built as `dist` before is taken as it is.
     Built,
 }
 
@@ -65,9 +67,7 @@ impl Build {
         if with_this {
             cargo.args(["--package", "xtask"]);
         }
-        if self == Self::Release {
-            cargo.arg("--release");
-        }
+        cargo.args(["--profile", self.profile()]);
         let status = cargo.status().context("cargo did not start")?;
         if !status.success() {
             bail!("the build ended with {status}; its output is above");
@@ -75,10 +75,18 @@ impl Build {
         Ok(())
     }
 
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Dist | Self::Built => "dist",
+            Self::Release => "release",
+            Self::Dev => "dev",
+        }
+    }
+
     const fn folder(self) -> &'static str {
         match self {
-            Self::Release | Self::Built => "release",
             Self::Dev => "debug",
+            _ => self.profile(),
         }
     }
 }
