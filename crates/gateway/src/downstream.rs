@@ -1,16 +1,13 @@
 //! One client's session with the gateway.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
     },
-    task::{Context, Poll},
 };
 
-use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 use wharf_pool::{Key, Lease, Profile, Session};
 use wharf_proto::{
@@ -21,6 +18,7 @@ use crate::{
     ScopeSetting,
     atlas::Atlas,
     berth::{Berth, Boarding},
+    calls::{Calls, Entry},
     catalogue::Kind,
     content, declared,
     error::Failure,
@@ -43,7 +41,7 @@ pub(crate) struct Downstream {
     endpoint: Endpoint,
     /// By the upstream's place among all; most clients use few of them.
     berths: Box<[OnceLock<Box<Berth>>]>,
-    calls: Mutex<HashMap<RequestId, Arc<Cancellation>>>,
+    calls: Arc<Calls>,
     questions: Questions,
     tokens: Arc<Tokens>,
     level: Level,
@@ -59,21 +57,6 @@ pub(crate) enum Endpoint {
     One,
     /// All upstreams: what they offer together is announced by the gateway.
     All,
-}
-
-/// A call's entry in its session: dropping it takes the entry out.
-pub(crate) struct Entry {
-    downstream: Arc<Downstream>,
-    id: RequestId,
-    /// Tells the client's calls apart, whatever ids it gives them.
-    pub(crate) number: u64,
-    cancellation: Arc<Cancellation>,
-}
-
-#[derive(Default)]
-struct Cancellation {
-    is_cancelled: AtomicBool,
-    waker: AtomicWaker,
 }
 
 /// Who says something, and in relation to what.
@@ -125,7 +108,7 @@ impl Downstream {
             fleet: Arc::clone(fleet),
             endpoint,
             berths: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
-            calls: Mutex::default(),
+            calls: Arc::default(),
             questions: Questions::default(),
             tokens: Arc::default(),
             level: Level::default(),
@@ -258,23 +241,13 @@ impl Downstream {
     }
 
     /// Enters a call, so that the client can cancel it.
-    pub(crate) fn enter(self: &Arc<Self>, id: &RequestId) -> Entry {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let cancellation = Arc::<Cancellation>::default();
-        let mut calls = self.calls.lock().expect("nothing panics while holding it");
-        calls.insert(id.clone(), Arc::clone(&cancellation));
-        drop(calls);
-        Entry { downstream: Arc::clone(self), id: id.clone(), number, cancellation }
+    pub(crate) fn enter(&self, id: &RequestId) -> Entry {
+        self.calls.enter(id)
     }
 
     /// Cancels a call of this client's; of others it has none to name.
     pub(crate) fn cancel(&self, id: &RequestId) {
-        let calls = self.calls.lock().expect("nothing panics while holding it");
-        let Some(cancellation) = calls.get(id).map(Arc::clone) else { return };
-        drop(calls);
-        cancellation.is_cancelled.store(true, Ordering::Release);
-        cancellation.waker.wake();
+        self.calls.cancel(id);
     }
 
     /// What the client gets of what an upstream says.
@@ -484,31 +457,6 @@ impl Drop for Downstream {
 impl fmt::Debug for Downstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Downstream({}, {})", self.identity.client, self.revision())
-    }
-}
-
-// === impl Entry ===
-
-impl Entry {
-    /// Polls for the client's cancellation.
-    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_cancelled = || self.cancellation.is_cancelled.load(Ordering::Acquire);
-        if is_cancelled() {
-            return Poll::Ready(());
-        }
-        self.cancellation.waker.register(cx.waker());
-        if is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let mut calls = self.downstream.calls.lock().expect("nothing panics while holding it");
-        // A client that uses an id twice has overwritten the first entry.
-        let is_ours = |entry: &Arc<Cancellation>| Arc::ptr_eq(entry, &self.cancellation);
-        if calls.get(&self.id).is_some_and(is_ours) {
-            calls.remove(&self.id);
-        }
     }
 }
 

@@ -5,6 +5,7 @@ mod aggregate;
 mod atlas;
 mod berth;
 mod bulletin;
+mod calls;
 mod catalogue;
 mod commons;
 mod content;

@@ -19,7 +19,8 @@ use wharf_proto::{
 use crate::{
     OnDisconnect, Repeat,
     berth::Boarding,
-    downstream::{Downstream, Entry, Said},
+    calls::Entry,
+    downstream::{Downstream, Said},
     ear::Place,
     error::Failure,
     fleet::Fleet,

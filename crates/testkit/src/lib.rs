@@ -4,6 +4,7 @@ pub mod client;
 pub mod fast_test;
 pub mod fast_time;
 pub mod faulty;
+mod hesitant;
 pub mod naive;
 mod recorder;
 mod site;

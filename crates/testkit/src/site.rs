@@ -2,13 +2,13 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Request, StatusCode};
+use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::net::{TcpListener, TcpSocket};
-use wharf_http::{AcceptSettings, Guard, Handle, empty_response};
+use wharf_http::{AcceptSettings, Body, Guard, Handle, empty_response};
 use wharf_proto::server::Backend;
 use wharf_streamable_http::server::{Answers, Sessions};
 
-use crate::recorder::Tally;
+use crate::{hesitant::Hesitant, recorder::Tally};
 
 /// Where streamable HTTP is served.
 pub(crate) const MCP: &str = "/mcp";
@@ -32,7 +32,8 @@ pub struct SiteSettings {
     pub answers: Answers,
     /// Whether it keeps sessions over streamable HTTP.
     pub sessions: Sessions,
-    /// Whether it leaves Nagle's algorithm on, as many servers do.
+    /// Whether it leaves Nagle's algorithm on, and writes the head of an event
+    /// stream apart from the first event, as many servers do.
     pub nagle: bool,
 }
 
@@ -53,6 +54,7 @@ pub(crate) struct Site<B: Backend> {
     http: Option<wharf_streamable_http::server::Server<B>>,
     sse: Option<wharf_sse::Server<B>>,
     tally: Option<Tally>,
+    nagle: bool,
 }
 
 /// Listens at an address that may have been listened at a moment ago.
@@ -159,7 +161,7 @@ impl<B: Backend> Site<B> {
             let sse = wharf_sse::ServerSettings::new(guard, MESSAGES);
             wharf_sse::Server::new(Arc::clone(backend), sse)
         });
-        Self { http, sse, tally }
+        Self { http, sse, tally, nagle: settings.nagle }
     }
 
     pub(crate) fn sessions(&self) -> usize {
@@ -203,15 +205,25 @@ impl<B: Backend> Site<B> {
                 if let Some(tally) = &site.tally {
                     tally.answered(response.status());
                 }
-                response
+                if site.nagle { apart(response) } else { response }
             }
         }
     }
 }
 
+/// The same answer, its head written apart if it is an event stream.
+fn apart(response: Response<Body>) -> Response<Body> {
+    let kind = response.headers().get(CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind == wharf_proto::header::EVENT_STREAM) {
+        return response.map(|body| Body::stream(Hesitant::new(body)));
+    }
+    response
+}
+
 impl<B: Backend> Clone for Site<B> {
     fn clone(&self) -> Self {
-        Self { http: self.http.clone(), sse: self.sse.clone(), tally: self.tally.clone() }
+        let (http, sse, tally) = (self.http.clone(), self.sse.clone(), self.tally.clone());
+        Self { http, sse, tally, nagle: self.nagle }
     }
 }
 

@@ -20,6 +20,9 @@ pub(crate) enum Wire {
     Json,
     /// Streamable HTTP, answers in event streams.
     EventStream,
+    /// The same, from an upstream with Nagle's algorithm on, which waits for
+    /// an acknowledgement between two small packets.
+    Nagle,
     /// HTTP+SSE.
     Sse,
 }
@@ -48,21 +51,24 @@ impl std::fmt::Display for Case {
 // === impl Wire ===
 
 impl Wire {
-    pub(crate) const ALL: [Self; 3] = [Self::Json, Self::EventStream, Self::Sse];
+    pub(crate) const ALL: [Self; 4] = [Self::Json, Self::EventStream, Self::Nagle, Self::Sse];
 
     /// How the testkit's servers are told.
-    pub(crate) const fn flags(self) -> [&'static str; 4] {
+    pub(crate) const fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Json => ["--transport", "streamable-http", "--answers", "json"],
-            Self::EventStream => ["--transport", "streamable-http", "--answers", "event-stream"],
-            Self::Sse => ["--transport", "sse", "--answers", "fitting"],
+            Self::Json => &["--transport", "streamable-http", "--answers", "json"],
+            Self::EventStream => &["--transport", "streamable-http", "--answers", "event-stream"],
+            Self::Nagle => {
+                &["--transport", "streamable-http", "--answers", "event-stream", "--nagle"]
+            }
+            Self::Sse => &["--transport", "sse", "--answers", "fitting"],
         }
     }
 
     /// How the configuration of Wharf says it.
     pub(crate) const fn transport(self) -> &'static str {
         match self {
-            Self::Json | Self::EventStream => "streamable-http",
+            Self::Json | Self::EventStream | Self::Nagle => "streamable-http",
             Self::Sse => "sse",
         }
     }
@@ -70,7 +76,7 @@ impl Wire {
     /// Where a server is served by it.
     pub(crate) const fn path(self) -> &'static str {
         match self {
-            Self::Json | Self::EventStream => "/mcp",
+            Self::Json | Self::EventStream | Self::Nagle => "/mcp",
             Self::Sse => "/sse",
         }
     }
@@ -81,6 +87,7 @@ impl std::fmt::Display for Wire {
         f.write_str(match self {
             Self::Json => "JSON",
             Self::EventStream => "event stream",
+            Self::Nagle => "event stream, Nagle on",
             Self::Sse => "HTTP+SSE",
         })
     }
@@ -93,7 +100,7 @@ mod tests {
     #[test]
     fn every_combination_is_a_case_once() {
         let cases = Case::all(&Wire::ALL, &[1, 2], &[1, 50, 500]);
-        assert_eq!(cases.len(), 18);
+        assert_eq!(cases.len(), 24);
         for (at, case) in cases.iter().enumerate() {
             assert!(!cases[..at].contains(case), "{case}");
         }

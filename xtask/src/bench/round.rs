@@ -58,7 +58,7 @@ pub(crate) async fn measure(
     let mut results = Vec::new();
     for &case in cases {
         println!("{case}");
-        let upstream = stage.upstream("fast-test", &case.wire.flags()).await?;
+        let upstream = stage.upstream("fast-test", case.wire.flags()).await?;
         let mut tracks = Vec::new();
         for lane in lanes {
             let paved = lane.pave(stage, upstream.address(), case.wire).await?;
@@ -148,7 +148,7 @@ impl Track {
 /// Opens a user's session.
 pub(crate) async fn connect(wire: Wire, url: &str) -> Result<TestClient> {
     let connected = match wire {
-        Wire::Json | Wire::EventStream => TestClient::connect_http(url).await,
+        Wire::Json | Wire::EventStream | Wire::Nagle => TestClient::connect_http(url).await,
         Wire::Sse => TestClient::connect_sse(url).await,
     };
     connected.with_context(|| format!("no session at {url}"))

@@ -20,7 +20,7 @@ use super::{
     flaky::Flaky,
     injection::Injections,
     sample::{self, Admin, Held, Sample},
-    tally::{Blame, Failures, Fairness, Latency},
+    tally::{Failures, Fairness, Latency},
     user::{Course, Urls, User},
 };
 use crate::{
@@ -201,33 +201,6 @@ async fn last_look(
         held_after: held,
         ended_well: gateway.process.end().await?,
     })
-}
-
-// === impl Run ===
-
-impl Run {
-    /// What of it is our fault, in a sentence each.
-    pub(crate) fn faults_of_ours(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let ours = self.failures.iter().filter(|failures| failures.blame == Blame::Ours);
-        let count: u64 = ours.map(|failures| failures.count).sum();
-        let who = format!("with {} users and {}", self.load.users, self.load.faults);
-        if count > 0 {
-            faults.push(format!("{who}, {count} failures are ours"));
-        }
-        if self.calls == 0 {
-            faults.push(format!("{who}, no call was answered"));
-        }
-        if let Some(gateway) = &self.gateway {
-            if !gateway.held_after.is_nobodys(self.load.upstreams()) {
-                faults.push(format!("{who}, the gateway still held something at the end"));
-            }
-            if !gateway.ended_well {
-                faults.push(format!("{who}, the gateway did not end with success"));
-            }
-        }
-        faults
-    }
 }
 
 // === impl Scene ===

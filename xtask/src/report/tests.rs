@@ -147,3 +147,30 @@ fn a_failure_that_is_ours_is_a_fault_and_an_injected_one_is_none() {
     run.failures.retain(|failures| failures.blame != Blame::Ours);
     assert!(run.faults_of_ours().is_empty());
 }
+
+#[test]
+fn a_user_who_is_left_behind_is_a_fault() {
+    let mut run = run(Profile::Chaos);
+    run.failures.clear();
+    run.fairness = Fairness { slowest: 4, median: 9 };
+    assert_eq!(run.faults_of_ours().len(), 1);
+    run.fairness = Fairness { slowest: 5, median: 9 };
+    assert!(run.faults_of_ours().is_empty());
+}
+
+#[test]
+fn what_grows_under_a_steady_load_is_a_fault() {
+    let mut run = run(Profile::Soak);
+    run.failures.clear();
+    run.seconds = 600.0;
+    let samples = |memory: fn(u64) -> u64| {
+        let sample = |at: u64| Sample { at: at as f64, resident: memory(at), ..Sample::default() };
+        (0..600).map(sample).collect::<Vec<_>>()
+    };
+    // The first minutes do not count.
+    run.samples = samples(|at| at.min(100) << 20);
+    assert!(run.faults_of_ours().is_empty());
+    run.samples = samples(|at| (100 + at) << 20);
+    let faults = run.faults_of_ours();
+    assert!(matches!(&*faults, [fault] if fault.contains("memory grew")), "{faults:?}");
+}

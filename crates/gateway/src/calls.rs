@@ -1,0 +1,81 @@
+//! The calls that a client has under way, and their cancellation.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use futures_util::task::AtomicWaker;
+use wharf_proto::RequestId;
+
+/// The calls of one client, by the ids that it has given them.
+#[derive(Default)]
+pub(crate) struct Calls(Mutex<HashMap<RequestId, Arc<Cancellation>>>);
+
+/// A call's entry in its client's book: dropping it takes the entry out.
+pub(crate) struct Entry {
+    calls: Arc<Calls>,
+    id: RequestId,
+    /// Tells the client's calls apart, whatever ids it gives them.
+    pub(crate) number: u64,
+    cancellation: Arc<Cancellation>,
+}
+
+#[derive(Default)]
+struct Cancellation {
+    is_cancelled: AtomicBool,
+    waker: AtomicWaker,
+}
+
+// === impl Calls ===
+
+impl Calls {
+    /// Enters a call.
+    pub(crate) fn enter(self: &Arc<Self>, id: &RequestId) -> Entry {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let cancellation = Arc::<Cancellation>::default();
+        self.lock().insert(id.clone(), Arc::clone(&cancellation));
+        Entry { calls: Arc::clone(self), id: id.clone(), number, cancellation }
+    }
+
+    /// Cancels a call, if it is still under way.
+    pub(crate) fn cancel(&self, id: &RequestId) {
+        let Some(cancellation) = self.lock().get(id).map(Arc::clone) else { return };
+        cancellation.is_cancelled.store(true, Ordering::Release);
+        cancellation.waker.wake();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Cancellation>>> {
+        self.0.lock().expect("nothing panics while holding it")
+    }
+}
+
+// === impl Entry ===
+
+impl Entry {
+    /// Polls for the client's cancellation.
+    pub(crate) fn poll_cancelled(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let is_cancelled = || self.cancellation.is_cancelled.load(Ordering::Acquire);
+        if is_cancelled() {
+            return Poll::Ready(());
+        }
+        self.cancellation.waker.register(cx.waker());
+        if is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut calls = self.calls.lock();
+        // A client that uses an id twice has overwritten the first entry.
+        let is_ours = |entry: &Arc<Cancellation>| Arc::ptr_eq(entry, &self.cancellation);
+        if calls.get(&self.id).is_some_and(is_ours) {
+            calls.remove(&self.id);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What of a load's outcome is the gateway's fault.
+
+use super::{
+    axis::Pace,
+    run::{GatewayFigures, Run},
+    sample::Sample,
+    tally::Blame,
+};
+
+/// A run as long as this is asked whether it has grown: caches and buffers have their size by then.
+const SETTLED_AFTER: f64 = 120.0;
+
+/// How much more there may be at the end than once it had settled. Memory comes from the system in steps.
+const GROWTH: f64 = 1.1;
+
+// === impl Run ===
+
+impl Run {
+    /// What of it is our fault, in a sentence each.
+    pub(crate) fn faults_of_ours(&self) -> Vec<String> {
+        let who = format!("with {} users and {}", self.load.users, self.load.faults);
+        let mut faults = self.faults();
+        faults.iter_mut().for_each(|fault| *fault = format!("{who}, {fault}"));
+        faults
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let ours = self.failures.iter().filter(|failures| failures.blame == Blame::Ours);
+        let count: u64 = ours.map(|failures| failures.count).sum();
+        if count > 0 {
+            faults.push(format!("{count} failures are ours"));
+        }
+        if self.calls == 0 {
+            faults.push("no call was answered".to_owned());
+        }
+        if !self.fairness.holds() {
+            let (slowest, median) = (self.fairness.slowest, self.fairness.median);
+            faults.push(format!("one user had {slowest} calls where another had {median}"));
+        }
+        if let Some(gateway) = &self.gateway {
+            faults.extend(self.left_over(gateway));
+        }
+        faults.extend(self.growth());
+        faults
+    }
+
+    fn left_over(&self, gateway: &GatewayFigures) -> impl Iterator<Item = String> {
+        let holds = !gateway.held_after.is_nobodys(self.load.upstreams());
+        let holds = holds.then(|| "the gateway still held something at the end".to_owned());
+        let fell = (!gateway.ended_well).then(|| "the gateway did not end with success".to_owned());
+        holds.into_iter().chain(fell)
+    }
+
+    /// What has grown under a load that was the same all the time.
+    fn growth(&self) -> Option<String> {
+        let is_steady = matches!(self.load.pace, Pace::PerSecond(_));
+        if !is_steady || self.seconds < 2.0 * SETTLED_AFTER {
+            return None;
+        }
+        let settled: Vec<_> =
+            self.samples.iter().filter(|sample| sample.at >= SETTLED_AFTER).collect();
+        let quarter = settled.len() / 4;
+        let (first, last) = (&settled[..quarter], &settled[settled.len() - quarter..]);
+        let figures: [(&str, fn(&Sample) -> u64); 2] =
+            [("memory", |sample| sample.resident), ("sockets", |sample| sample.sockets)];
+        figures.into_iter().find_map(|(name, figure)| {
+            let (before, after) = (mean(first, figure), mean(last, figure));
+            let has_grown = after > before * GROWTH + 1.0;
+            has_grown.then(|| format!("{name} grew from {before:.0} to {after:.0}"))
+        })
+    }
+}
+
+fn mean(samples: &[&Sample], figure: fn(&Sample) -> u64) -> f64 {
+    let sum: u64 = samples.iter().map(|sample| figure(sample)).sum();
+    sum as f64 / samples.len().max(1) as f64
+}
