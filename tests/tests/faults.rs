@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use wharf_gateway::{Transport as Spoken, UpstreamSettings};
+use wharf_gateway::{ScopeSetting, Transport as Spoken, UpstreamSettings};
 use wharf_proto::{Response, method, transport::Exchange as _};
 use wharf_testkit::{
     Faulty, FaultySettings, Script, TestClient, When,
@@ -370,5 +370,26 @@ async fn an_upstream_that_comes_back_is_used_with_its_sessions_or_with_new_ones(
             assert!(said.contains(sum), "{memory:?} over {spoken:?}: {said}");
             assert_eq!(said.contains("wharf/sessionReplaced"), !is_kept, "{said}");
         }
+    }
+}
+
+/// Enough failures to open the breaker, and then the upstream is back: whoever
+/// calls meanwhile waits for it instead of being refused.
+#[tokio::test]
+async fn a_call_waits_for_an_upstream_that_is_to_be_tried_again_soon() {
+    for spoken in BOTH {
+        let faulty = start(Form::Json).await;
+        let settings = UpstreamSettings { scope: ScopeSetting::Call, ..reached(&faulty, spoken) };
+        let wharf = Wharf::in_front_of([settings]).await;
+        let client = Over::Http.server(&wharf, "f").await;
+        works(&client, "add", json!({"n": 1})).await;
+        faulty.crash().await;
+        while wharf.figures("f").await["breakers"]["open"] == 0 {
+            let error = error_of(&call(&client, "add", json!({"n": 1})).await);
+            assert_eq!(error["data"]["mayHaveRun"], false, "{error}");
+        }
+        faulty.revive(Memory::Lost).await.expect("its port is its own");
+        works(&client, "add", json!({"n": 1})).await;
+        assert_eq!(wharf.figures("f").await["breakers"]["open"], 0);
     }
 }

@@ -1,11 +1,11 @@
 //! The upstreams and the pool of sessions with them: what both kinds of
 //! endpoint stand on.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
-use wharf_pool::{Handshake, Key, Lease, Pool, Session};
+use wharf_pool::{AcquireError, Handshake, Key, Lease, Pool, Session};
 use wharf_proto::{Json, Request, RequestId, Response, code, method, transport::Exchange};
 
 use crate::{
@@ -18,6 +18,13 @@ use crate::{
 
 /// How many pages of one list are read before it is taken to be endless.
 const MAX_PAGES: usize = 1000;
+
+/// How long a caller waits for an upstream whose breaker is open, if it is to
+/// be tried again within that time. Any other is refused at once.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How soon a caller that waits looks whether it has been tried.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// The upstreams and the pool.
 pub(crate) struct Fleet {
@@ -50,10 +57,22 @@ impl Fleet {
         upstream: &Upstream,
         key: &Key,
     ) -> Result<Lease<WireLink>, Failure> {
-        let deadline = Instant::now() + self.settings.acquire_timeout;
-        let lease = self.pool.acquire(key, deadline).await;
-        let lease =
-            lease.map_err(|source| Failure::Acquire { upstream: upstream.id().clone(), source })?;
+        let begun = Instant::now();
+        let deadline = begun + self.settings.acquire_timeout;
+        let lease = loop {
+            let source = match self.pool.acquire(key, deadline).await {
+                Ok(lease) => break lease,
+                Err(source) => source,
+            };
+            // An upstream that restarts is back before its breaker closes.
+            let patience = PATIENCE.saturating_sub(begun.elapsed());
+            match source {
+                AcquireError::BreakerOpen { retry_after, .. } if retry_after <= patience => {
+                    sleep(retry_after.min(LOOK_AGAIN_AFTER)).await;
+                }
+                _ => return Err(Failure::Acquire { upstream: upstream.id().clone(), source }),
+            }
+        };
         if !lease.has_session() {
             upstream.note_sessionless();
         }

@@ -32,7 +32,7 @@ pub enum AcquireError {
     Open(#[source] OpenError),
     /// Sessions could not be opened several times in a row, and no more
     /// attempts are made for a while. Come back after it.
-    #[error("no session can be opened for now: {cause}; the next attempt is in {retry_after:?}")]
+    #[error("no session can be opened for now: {cause}; the next attempt is in {} ms", rounded(*retry_after))]
     BreakerOpen {
         /// For how long no attempt is made.
         retry_after: Duration,
@@ -207,4 +207,9 @@ impl CloseReason {
             _ => EndReason::Closed,
         }
     }
+}
+
+/// In milliseconds, coarsely: whoever reads it has no use for more.
+fn rounded(time: Duration) -> u128 {
+    time.as_millis().next_multiple_of(100)
 }

@@ -213,7 +213,8 @@ impl Profile {
         const REQUESTS_A_CROWD: u64 = 122_000;
         let load = |users, extent, pace, faults| Load {
             users,
-            ramp: Duration::from_secs(1),
+            // Two hundred a second: a crowd that comes at once is another test.
+            ramp: Duration::from_millis(5 * users as u64).max(Duration::from_secs(1)),
             extent,
             pace,
             target: Target::Wharf,
