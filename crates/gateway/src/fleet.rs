@@ -21,7 +21,7 @@ const MAX_PAGES: usize = 1000;
 
 /// How long a caller waits for an upstream whose breaker is open, if it is to
 /// be tried again within that time. Any other is refused at once.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How soon a caller that waits looks whether it has been tried.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wharf_proto::{Response, transport::Exchange as _};
-use wharf_testkit::TestClient;
+use wharf_testkit::{TestClient, client::ConnectError};
 
 use super::{
     ask::{Ask, Wrong},
@@ -48,6 +48,8 @@ pub(crate) struct User {
 enum Failure {
     /// There is no answer.
     Unanswered(String),
+    /// The session that was asked for is refused, in answer to `initialize`.
+    Refused(String),
     /// There is one, and it is wrong.
     Wrong(Wrong),
 }
@@ -157,8 +159,13 @@ impl User {
             let connected = timeout(PATIENCE, connecting).await;
             let connected = connected
                 .map_err(|_| Failure::Unanswered(format!("no session in {PATIENCE:?}")))?;
-            let client = connected
-                .map_err(|error| Failure::Unanswered(format!("no session: {}", chain(&error))))?;
+            let client = connected.map_err(|error| {
+                let what = format!("no session: {}", chain(&error));
+                match error {
+                    ConnectError::Refused { .. } => Failure::Refused(what),
+                    _ => Failure::Unanswered(what),
+                }
+            })?;
             self.course.tally.sessions.fetch_add(1, Relaxed);
             self.client = Some(client);
         }
@@ -183,6 +190,9 @@ impl User {
                 (blame, format!("{fate}: {text}"))
             }
             Failure::Wrong(Wrong::Error { may_have_run: None, text }) => (Blame::Upstream, text),
+            Failure::Refused(what) => {
+                (if is_explained() { Blame::Injected } else { Blame::Ours }, what)
+            }
             Failure::Unanswered(what) => {
                 // Whoever calls a faulty server itself is told by the network; Wharf always answers.
                 let is_straight = self.course.load.target == Target::Straight;
