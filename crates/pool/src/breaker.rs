@@ -380,24 +380,66 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn breakers_of_credentials_that_come_and_go_do_not_pile_up() {
-        let (breakers, fingerprinter) =
-            (Breakers::new(BreakerLimits::default()), crate::Fingerprinter::default());
-        let kept = breakers.of(Fingerprint::NONE);
-        for token in 0..10_000 {
+    async fn one_who_gives_an_earlier_attempt_up_lets_nobody_try_beside_the_trial() {
+        let breaker = breaker(1);
+        let (first, late) = (breaker.attempt().unwrap(), breaker.attempt().unwrap());
+        assert!(first.failed(&OpenError::OwnerGone));
+        advance(Duration::from_millis(500)).await;
+        let trial = breaker.attempt().expect("one may try");
+        drop(late);
+        assert!(breaker.attempt().is_err(), "the trial is still under way");
+        trial.succeeded();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_the_pause_is_over_it_says_that_one_may_try() {
+        let breaker = breaker(1);
+        fail(&breaker);
+        let pause = breaker.attempt().expect_err("it is open").retry_after;
+        advance(pause - Duration::from_millis(1)).await;
+        assert_eq!(breaker.state(), BreakerState::Open);
+        advance(Duration::from_millis(1)).await;
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        let _trial = breaker.attempt().expect("one may try");
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn breakers_that_open_at_once_do_not_all_let_somebody_try_at_once() {
+        let pauses = (0..100).map(|_| {
+            let breaker = breaker(1);
+            fail(&breaker);
+            breaker.attempt().expect_err("it is open").retry_after
+        });
+        let pauses: std::collections::HashSet<_> = pauses.collect();
+        // By chance some are the same.
+        assert!(pauses.len() > 50, "{pauses:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_too_many_credentials_have_failed_the_older_half_is_forgotten() {
+        let breakers = Breakers::new(BreakerLimits::default());
+        let fingerprinter = crate::Fingerprinter::default();
+        let in_use = breakers.of(Fingerprint::NONE);
+        let fail_with = async |token: usize| {
             let credential = fingerprinter.of(token);
             let breaker = breakers.of(credential);
-            if token % 2 == 0 {
-                fail(&breaker);
-            }
+            fail(&breaker);
             breakers.give_back(credential, &breaker);
             advance(Duration::from_millis(1)).await;
+        };
+        for token in 1..MOST_UNUSED {
+            fail_with(token).await;
         }
-        assert!(breakers.lock().len() <= MOST_UNUSED);
-        // Those that failed last are remembered, and those that are in use.
-        let last = breakers.of(fingerprinter.of(9998));
-        assert_eq!(last.lock().failures, 1);
-        assert!(Arc::ptr_eq(&kept, &breakers.of(Fingerprint::NONE)));
+        assert_eq!(breakers.lock().len(), MOST_UNUSED, "there is room for all of them");
+
+        fail_with(MOST_UNUSED).await;
+        let is_known = |token: usize| breakers.lock().contains_key(&fingerprinter.of(token));
+        let half = MOST_UNUSED / 2;
+        assert!((1..half).all(|token| !is_known(token)));
+        assert!((half..=MOST_UNUSED).all(is_known));
+        assert!(Arc::ptr_eq(&in_use, &breakers.of(Fingerprint::NONE)));
+        assert_eq!(breakers.of(fingerprinter.of(half)).lock().failures, 1);
     }
 
     #[test]

@@ -89,3 +89,41 @@ impl<L: Link> Registry<L> {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use wharf_proto::{Json, Revision, mock};
+
+    use crate::{Fingerprint, Key, KeyParts, Pool, Profile, Scope, Settings, bucket::Admission};
+
+    fn key() -> Key {
+        let profile = Profile {
+            revision: Revision::LATEST,
+            capabilities: Json::empty_object(),
+            client_info: Json::empty_object(),
+        };
+        Key::new(KeyParts {
+            upstream: "fast-time".into(),
+            scope: Scope::Shared,
+            credential: Fingerprint::NONE,
+            profile: Arc::new(profile),
+        })
+    }
+
+    #[tokio::test]
+    async fn who_has_found_a_bucket_that_is_taken_out_meanwhile_is_sent_to_the_next() {
+        let (connect, _upstream) = mock::pair();
+        let pool = Pool::new(connect, Settings::default());
+        let found = pool.inner().bucket(&key());
+        pool.inner().registry.drop_if_empty(&found);
+        assert!(matches!(found.admit(), Admission::Gone));
+
+        let next = pool.inner().bucket(&key());
+        assert!(!Arc::ptr_eq(&found, &next));
+        let Admission::Ticket(_in_line) = next.admit() else { panic!("there is a line") };
+        pool.inner().registry.drop_if_empty(&next);
+        assert!(Arc::ptr_eq(&next, &pool.inner().bucket(&key())), "somebody waits there");
+    }
+}

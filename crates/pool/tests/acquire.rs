@@ -151,6 +151,47 @@ async fn the_session_used_last_is_leased_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_sessions_for_several_calls_too_the_one_used_last_is_leased_first() {
+    let (pool, upstream) = pool(|limits| limits.calls_per_session = 2);
+    let _upstream = let_in(upstream);
+    let ann = identity("ann");
+    let (one, other) = (lease(&pool, &ann).await, lease(&pool, &ann).await);
+    let third = lease(&pool, &ann).await;
+    assert!(one.is_same(&other) && !one.is_same(&third));
+    settle().await;
+    drop((one, other));
+    settle().await;
+    let last = third.number();
+    drop(third);
+    assert_eq!(lease(&pool, &ann).await.number(), last);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_is_busy_while_it_is_leased_however_often() {
+    let (pool, upstream) = pool(|_| {});
+    let _upstream = let_in(upstream);
+    let busy = || pool.snapshot().upstreams[0].busy;
+    let (one, again) = (lease(&pool, &client(1)).await, lease(&pool, &client(1)).await);
+    let other = lease(&pool, &client(2)).await;
+    drop(lease(&pool, &client(3)).await);
+    assert_eq!((books(&pool).sessions, busy()), (3, 2));
+    drop((one, other));
+    assert_eq!(busy(), 1);
+    drop(again);
+    assert_eq!(busy(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_shown_for_a_log_says_whose_it_is_and_whether_it_lives() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (lease, _peer) = open(&pool, &mut upstream, &client(7)).await;
+    assert_eq!(format!("{lease:?}"), "Lease(Session(Bucket(Key(fast-time, Client(7))), None))");
+    lease.close(wharf_pool::CloseReason::Retired);
+    lease.closed().await;
+    assert!(format!("{lease:?}").contains("Some(Retired)"), "{lease:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_ends_wakes_the_line_with_a_new_one() {
     let (pool, mut upstream) = pool(|limits| limits.sessions_per_key = 1);
     let (_held, peer) = open(&pool, &mut upstream, &identity("ann")).await;

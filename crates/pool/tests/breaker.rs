@@ -1,7 +1,7 @@
 //! Upstreams that sessions cannot be opened to.
 
 use wharf_pool::{
-    AcquireError, BreakerLimits, Fingerprint, Key, KeyParts, Limits, OpenError, Scope,
+    AcquireError, BreakerLimits, CloseReason, Fingerprint, Key, KeyParts, Limits, OpenError, Scope,
 };
 use wharf_proto::mock::MockUpstream;
 
@@ -176,6 +176,36 @@ async fn calls_that_fail_and_sessions_that_end_say_nothing_of_whether_one_can_be
         settle().await;
     }
     assert_eq!(pool.snapshot().upstreams[0].breaker_trips, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_is_kept_while_its_credential_is_in_use_or_has_failed() {
+    let (pool, mut upstream) = pool(breaking);
+    let breakers = || pool.snapshot().upstreams[0].breakers;
+    let fingerprinter = wharf_pool::Fingerprinter::default();
+    let (works, fails) = (tenant(1, &fingerprinter), tenant(2, &fingerprinter));
+    // Another client with the credential that works.
+    let companion = key_with(|parts| {
+        parts.scope = Scope::Client(3);
+        parts.credential = works.credential();
+    });
+    let (one, _peer) = open(&pool, &mut upstream, &works).await;
+    let (other, _peer) = open(&pool, &mut upstream, &companion).await;
+    assert_eq!(breakers(), 1);
+    one.close(CloseReason::Retired);
+    drop(one);
+    settle().await;
+    assert_eq!(breakers(), 1, "the other uses it still");
+    other.close(CloseReason::Retired);
+    drop(other);
+    settle().await;
+    assert_eq!((books(&pool), breakers()), (EMPTY, 0));
+
+    let asking = ask(&pool, &fails);
+    upstream.opening().await.expect("it is tried").refuse();
+    asking.refusal().await;
+    settle().await;
+    assert_eq!((books(&pool), breakers()), (EMPTY, 1));
 }
 
 #[tokio::test(start_paused = true)]

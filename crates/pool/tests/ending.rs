@@ -184,3 +184,19 @@ async fn calls_on_their_way_to_an_upstream_that_forgot_the_session_hear_of_it_th
     assert!(begun.elapsed() < secs(1), "{:?}", begun.elapsed());
     assert!(second.is_abandoned());
 }
+
+#[tokio::test(start_paused = true)]
+async fn once_no_call_is_on_its_way_to_an_upstream_that_forgot_the_session_it_ends_at_once() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (one, peer) = open(&pool, &mut upstream, &client(1)).await;
+    let other = lease(&pool, &client(1)).await;
+    let session = one.clone();
+    peer.end(EndReason::SessionGone);
+    drop(one);
+    settle().await;
+    assert_eq!(books(&pool).sessions, 0, "nobody begins a call any more");
+    let begun = tokio::time::Instant::now();
+    drop(other);
+    session.closed().await;
+    assert_eq!(begun.elapsed(), secs(0));
+}

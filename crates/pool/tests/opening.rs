@@ -154,6 +154,22 @@ async fn a_failed_opening_leaves_those_in_line_to_the_sessions_there_are() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_opening_leaves_those_in_line_to_the_session_that_is_on_its_way() {
+    let (pool, mut upstream) = pool(|_| {});
+    let ann = identity("ann");
+    let (mut first, second) = (ask(&pool, &ann), ask(&pool, &ann));
+    let failing = upstream.opening().await.expect("somebody connects");
+    let on_its_way = upstream.opening().await.expect("another connects");
+    failing.refuse();
+    assert!(!first.is_done().await);
+
+    let mut peer = on_its_way.accept();
+    peer.shake_hands().await;
+    drop(first.lease().await);
+    drop(second.lease().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_opening_leaves_nobody_to_sessions_that_are_leased_no_more() {
     let (pool, mut upstream) = pool(|_| {});
     let (_held, _peer) = open(&pool, &mut upstream, &client(1)).await;
