@@ -152,7 +152,7 @@ impl<C: Connect<Target = Key>> Inner<C> {
                 }
             }
         }
-        self.registry.evict_one(fits)
+        self.roll.evict_one(fits)
     }
 
     /// A session of `idle` has become so: it makes room for a starved key

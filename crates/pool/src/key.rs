@@ -141,6 +141,24 @@ impl Key {
     }
 }
 
+#[cfg(test)]
+impl Key {
+    /// A client's key, for tests that do not look at the rest of it.
+    pub(crate) fn client(number: u64) -> Self {
+        let profile = Profile {
+            revision: Revision::LATEST,
+            capabilities: Json::empty_object(),
+            client_info: Json::empty_object(),
+        };
+        Self::new(KeyParts {
+            upstream: "fast-time".into(),
+            scope: Scope::Client(number),
+            credential: Fingerprint::NONE,
+            profile: Arc::new(profile),
+        })
+    }
+}
+
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)

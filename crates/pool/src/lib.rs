@@ -17,6 +17,7 @@ mod owner;
 mod pool;
 mod probe;
 mod registry;
+mod roll;
 mod session;
 mod settings;
 mod shift;

@@ -148,6 +148,8 @@ impl<C: Connect<Target = Key>> Owner<C> {
         let session = Session::new(home, link, handshake, life, order, permit.makes_room());
         let mut permit = Some(permit);
         let tenancy = Tenancy { owner: self, session: session.clone(), pulse };
+        // Before anybody can lease it, and so before it can be idle.
+        self.pool.roll.enter(session.clone());
         opening.succeed(&session);
         // Where a breaker let one attempt through, it now lets the others.
         self.pool.keep_warm(&self.bucket.upstream);
@@ -197,6 +199,7 @@ impl<C: Connect<Target = Key>> Drop for Tenancy<'_, C> {
         self.owner.bucket.upstream.tally.closed(&reason);
         let (pool, home) = (&self.owner.pool, self.session.home());
         home.forget(&self.session);
+        pool.roll.leave(&self.session);
         // Those in line may now have a session of their own.
         pool.grow(&home);
         pool.registry.drop_if_empty(&home);

@@ -20,6 +20,7 @@ use crate::{
     capacity::Capacity,
     figures::UpstreamSnapshot,
     registry::Registry,
+    roll::Roll,
     session::Handshake,
     shift::Shift,
     upstream::{Upstream, Upstreams},
@@ -38,6 +39,7 @@ pub(crate) struct Inner<C: Connect<Target = Key>> {
     pub(crate) connect: C,
     pub(crate) settings: Settings,
     pub(crate) registry: Registry<C::Link>,
+    pub(crate) roll: Roll<C::Link>,
     pub(crate) capacity: Capacity<C>,
     /// All owners.
     pub(crate) shift: Shift,
@@ -75,6 +77,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
             connect,
             settings,
             registry: Registry::new(),
+            roll: Roll::new(),
             capacity: Capacity::new(),
             shift: Shift::default(),
             shut: AtomicBool::new(false),

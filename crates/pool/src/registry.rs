@@ -3,10 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, RwLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, RwLock},
 };
 
 use wharf_proto::transport::Link;
@@ -18,8 +15,6 @@ const SHARDS: usize = 64;
 /// The buckets by key. A bucket is here while it has a session or a waiter.
 pub(crate) struct Registry<L: Link> {
     shards: [RwLock<Shard<L>>; SHARDS],
-    /// Where the search for an idle session goes on.
-    hand: AtomicUsize,
 }
 
 type Shard<L> = HashMap<Key, Arc<Bucket<L>>>;
@@ -28,10 +23,7 @@ type Shard<L> = HashMap<Key, Arc<Bucket<L>>>;
 
 impl<L: Link> Registry<L> {
     pub(crate) fn new() -> Self {
-        Self {
-            shards: std::array::from_fn(|_| RwLock::new(HashMap::new())),
-            hand: AtomicUsize::new(0),
-        }
+        Self { shards: std::array::from_fn(|_| RwLock::new(HashMap::new())) }
     }
 
     fn shard(&self, key: &Key) -> &RwLock<Shard<L>> {
@@ -61,23 +53,6 @@ impl<L: Link> Registry<L> {
         }
     }
 
-    /// Ends one idle session of a key that `fits`. The search begins where
-    /// the last one ended, so that it costs little however many there are.
-    /// Says to which upstream it was.
-    pub(crate) fn evict_one(&self, fits: impl Fn(&Key) -> bool) -> Option<Arc<str>> {
-        let start = self.hand.load(Ordering::Relaxed);
-        for step in 0..SHARDS {
-            let at = (start + step) % SHARDS;
-            let shard = self.shards[at].read().expect("nothing panics while holding it");
-            let mut buckets = shard.values().filter(|bucket| fits(bucket.key()));
-            if let Some(bucket) = buckets.find(|bucket| bucket.evict_one()) {
-                self.hand.store(at, Ordering::Relaxed);
-                return Some(Arc::clone(bucket.key().upstream()));
-            }
-        }
-        None
-    }
-
     /// All buckets there are now.
     pub(crate) fn all(&self) -> Vec<Arc<Bucket<L>>> {
         let shards = self.shards.iter();
@@ -94,36 +69,22 @@ impl<L: Link> Registry<L> {
 mod tests {
     use std::sync::Arc;
 
-    use wharf_proto::{Json, Revision, mock};
+    use wharf_proto::mock;
 
-    use crate::{Fingerprint, Key, KeyParts, Pool, Profile, Scope, Settings, bucket::Admission};
-
-    fn key() -> Key {
-        let profile = Profile {
-            revision: Revision::LATEST,
-            capabilities: Json::empty_object(),
-            client_info: Json::empty_object(),
-        };
-        Key::new(KeyParts {
-            upstream: "fast-time".into(),
-            scope: Scope::Shared,
-            credential: Fingerprint::NONE,
-            profile: Arc::new(profile),
-        })
-    }
+    use crate::{Key, Pool, Settings, bucket::Admission};
 
     #[tokio::test]
     async fn who_has_found_a_bucket_that_is_taken_out_meanwhile_is_sent_to_the_next() {
         let (connect, _upstream) = mock::pair();
         let pool = Pool::new(connect, Settings::default());
-        let found = pool.inner().bucket(&key());
+        let found = pool.inner().bucket(&Key::client(1));
         pool.inner().registry.drop_if_empty(&found);
         assert!(matches!(found.admit(), Admission::Gone));
 
-        let next = pool.inner().bucket(&key());
+        let next = pool.inner().bucket(&Key::client(1));
         assert!(!Arc::ptr_eq(&found, &next));
         let Admission::Ticket(_in_line) = next.admit() else { panic!("there is a line") };
         pool.inner().registry.drop_if_empty(&next);
-        assert!(Arc::ptr_eq(&next, &pool.inner().bucket(&key())), "somebody waits there");
+        assert!(Arc::ptr_eq(&next, &pool.inner().bucket(&Key::client(1))), "somebody waits there");
     }
 }
