@@ -125,7 +125,13 @@ impl User {
         let server = self.course.load.servers[self.server];
         let ask = Ask::new(subject, server, self.number, self.calls);
         match self.answer(&ask).await {
-            Ok(()) => self.course.tally.answered(self.number, due.elapsed()),
+            Ok(()) => {
+                self.course.tally.answered(due.elapsed());
+                // Who comes late in the ramp has had less time.
+                if due >= self.course.begin + self.course.load.ramp {
+                    self.course.tally.answered_among_all(self.number);
+                }
+            }
             Err(failure) => self.fail(&ask, due, failure).await,
         }
     }
