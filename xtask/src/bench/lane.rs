@@ -87,7 +87,7 @@ impl Lane {
             Self::WharfShared => {
                 "scope = \"shared\"\nsessions_per_key = 64\ncalls_per_session = 64"
             }
-            Self::WharfCall => "scope = \"client\"\npool = false",
+            Self::WharfCall => "pool = false",
             _ => "scope = \"client\"",
         };
         let transport = wire.transport();
