@@ -20,7 +20,6 @@ pub enum WireLink {
 
 /// A call on a link of either transport.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "most calls are the large variant")]
 pub enum WireExchange {
     /// Streamable HTTP.
     Http(HttpExchange),

@@ -85,7 +85,7 @@ async fn with_sessions(
     count: usize,
     turns: Turns,
 ) -> Result<super::round::Measured> {
-    let upstream = stage.upstream("fast-test", &Wire::Json.flags()).await?;
+    let upstream = stage.upstream("fast-test", Wire::Json.flags()).await?;
     let paved = Lane::WharfClient.pave(stage, upstream.address(), Wire::Json).await?;
     crowd::open(&paved.url, count).await?;
     ride(paved, "echo", turns).await

@@ -62,17 +62,19 @@ impl Run {
             self.samples.iter().filter(|sample| sample.at >= SETTLED_AFTER).collect();
         let quarter = settled.len() / 4;
         let (first, last) = (&settled[..quarter], &settled[settled.len() - quarter..]);
-        let figures: [(&str, fn(&Sample) -> u64); 2] =
-            [("memory", |sample| sample.resident), ("sockets", |sample| sample.sockets)];
-        figures.into_iter().find_map(|(name, figure)| {
+        let grown = |name: &str, figure: Figure| {
             let (before, after) = (mean(first, figure), mean(last, figure));
             let has_grown = after > before * GROWTH + 1.0;
             has_grown.then(|| format!("{name} grew from {before:.0} to {after:.0}"))
-        })
+        };
+        grown("memory", |sample| sample.resident)
+            .or_else(|| grown("sockets", |sample| sample.sockets))
     }
 }
 
-fn mean(samples: &[&Sample], figure: fn(&Sample) -> u64) -> f64 {
+type Figure = fn(&Sample) -> u64;
+
+fn mean(samples: &[&Sample], figure: Figure) -> f64 {
     let sum: u64 = samples.iter().map(|sample| figure(sample)).sum();
     sum as f64 / samples.len().max(1) as f64
 }

@@ -42,10 +42,6 @@ pub struct HttpFeed {
     has_opened: bool,
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a link has one feed, which listens most of its life"
-)]
 enum State {
     Closed,
     Opening(Sending),

@@ -17,7 +17,7 @@ pub(super) enum AnyLink {
 #[derive(Debug)]
 pub(super) enum AnyExchange {
     Http(Box<HttpExchange>),
-    Sse(SseExchange),
+    Sse(Box<SseExchange>),
 }
 
 // === impl AnyLink ===
@@ -28,7 +28,7 @@ impl Link for AnyLink {
     fn call(&self, request: Request) -> AnyExchange {
         match self {
             Self::Http(link) => AnyExchange::Http(Box::new(link.call(request))),
-            Self::Sse(link) => AnyExchange::Sse(link.call(request)),
+            Self::Sse(link) => AnyExchange::Sse(Box::new(link.call(request))),
         }
     }
 
