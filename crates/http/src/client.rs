@@ -72,6 +72,10 @@ impl HttpClient {
     /// The error says whether the request can have run: not where no
     /// connection was made ([`Fault::Unreachable`], [`Fault::TimedOut`]),
     /// perhaps where the connection broke after that ([`Fault::Broken`]).
+    ///
+    /// [`Fault::Unreachable`]: wharf_proto::transport::Fault::Unreachable
+    /// [`Fault::TimedOut`]: wharf_proto::transport::Fault::TimedOut
+    /// [`Fault::Broken`]: wharf_proto::transport::Fault::Broken
     pub fn send(&self, request: Request<Bytes>) -> Sending {
         Sending::new(self.clone(), request)
     }
