@@ -59,9 +59,12 @@ impl Fleet {
     ) -> Result<Lease<WireLink>, Failure> {
         let begun = Instant::now();
         let deadline = begun + self.settings.acquire_timeout;
-        let lease = loop {
+        loop {
             let source = match self.pool.acquire(key, deadline).await {
-                Ok(lease) => break lease,
+                Ok(lease) => {
+                    upstream.meet(&lease);
+                    return Ok(lease);
+                }
                 Err(source) => source,
             };
             // An upstream that restarts is back before its breaker closes.
@@ -72,20 +75,12 @@ impl Fleet {
                 }
                 _ => return Err(Failure::Acquire { upstream: upstream.id().clone(), source }),
             }
-        };
-        if !lease.has_session() {
-            upstream.note_sessionless();
         }
-        Ok(lease)
     }
 
     /// Leases a session that is there already, if one has room.
     pub(crate) fn lease_at_once(&self, upstream: &Upstream, key: &Key) -> Option<Lease<WireLink>> {
-        let lease = self.pool.try_acquire(key)?;
-        if !lease.has_session() {
-            upstream.note_sessionless();
-        }
-        Some(lease)
+        self.pool.try_acquire(key).inspect(|lease| upstream.meet(lease))
     }
 
     /// Whether a request does no harm when it runs twice: because it only

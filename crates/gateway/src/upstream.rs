@@ -11,12 +11,12 @@ use std::{
 
 use tokio::sync::OnceCell;
 use wharf_http::{ClientSettings, HttpClient};
-use wharf_pool::{Fingerprint, Fingerprinter, Key, KeyParts, Profile, Scope};
+use wharf_pool::{Fingerprint, Fingerprinter, Key, KeyParts, Profile, Scope, Session};
 use wharf_proto::{Json, Revision};
 
 use crate::{
     ScopeSetting, SetupError, Transport, UpstreamId, UpstreamSettings, catalogue::Catalogue,
-    commons::AllCommons,
+    commons::AllCommons, wire::WireLink,
 };
 
 /// All upstreams of a gateway.
@@ -161,9 +161,11 @@ impl Upstream {
         Key::new(KeyParts { upstream, scope, credential: self.credential, profile })
     }
 
-    /// Learns that the upstream keeps no sessions.
-    pub(crate) fn note_sessionless(&self) {
-        self.is_sessionless.store(true, Ordering::Relaxed);
+    /// Learns from a session whether the upstream keeps any.
+    pub(crate) fn meet(&self, session: &Session<WireLink>) {
+        if !session.has_session() {
+            self.is_sessionless.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Where the transport is written down once it is found out; what is

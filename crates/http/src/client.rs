@@ -111,7 +111,7 @@ impl HttpClient {
 
     /// Makes a connection.
     pub(crate) fn dial(&self, place: &Place) -> Dialling {
-        self.shared.dial.dial(place.uri(), self.shared.idle.count())
+        self.shared.dial.dial(place.uri(), self.shared.idle.tasks().token())
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
-use tokio_util::task::{TaskTracker, task_tracker::TaskTrackerToken};
+use tokio_util::task::TaskTracker;
 
 use crate::{client::ClientSettings, connection::Connection};
 
@@ -78,11 +78,6 @@ impl Idle {
     /// The tasks that connections are counted among, and that see to them.
     pub(crate) const fn tasks(&self) -> &TaskTracker {
         &self.tasks
-    }
-
-    /// Counts a connection for as long as it lives.
-    pub(crate) fn count(&self) -> TaskTrackerToken {
-        self.tasks.token()
     }
 
     /// Takes a connection that leads to `place` and still works.

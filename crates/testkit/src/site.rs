@@ -2,10 +2,10 @@
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{Request, Response, StatusCode};
 use tokio::net::{TcpListener, TcpSocket};
-use wharf_http::{AcceptSettings, Body, Guard, Handle, empty_response};
-use wharf_proto::server::Backend;
+use wharf_http::{AcceptSettings, Body, Guard, Handle, empty_response, media_type};
+use wharf_proto::{header::EVENT_STREAM, server::Backend};
 use wharf_streamable_http::server::{Answers, Sessions};
 
 use crate::{hesitant::Hesitant, recorder::Tally};
@@ -213,8 +213,7 @@ impl<B: Backend> Site<B> {
 
 /// The same answer, its head written apart if it is an event stream.
 fn apart(response: Response<Body>) -> Response<Body> {
-    let kind = response.headers().get(CONTENT_TYPE);
-    if kind.is_some_and(|kind| kind == wharf_proto::header::EVENT_STREAM) {
+    if media_type(response.headers()) == Some(EVENT_STREAM) {
         return response.map(|body| Body::stream(Hesitant::new(body)));
     }
     response
