@@ -38,7 +38,7 @@ pub enum NotJson {
 /// Changes parts of one JSON text; every byte outside the parts stays.
 ///
 /// Parts are values cut out of that same text (by [`Json::field`] and the
-/// like), so no path has to be walked twice.
+/// like), so no path has to be walked twice. They must not overlap.
 #[derive(Debug)]
 pub struct Splice {
     text: Bytes,
@@ -119,6 +119,13 @@ impl Json {
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0
+    }
+
+    /// The value in bytes of its own: for one who keeps it, while the message
+    /// that it was cut out of, and the buffer around that, are let go.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
     }
 
     /// Whether the value is an object.
@@ -241,8 +248,13 @@ impl Splice {
         assert!(object.is_object(), "only an object has members");
         let at = offset_of(&self.text, &object.0).start + 1;
         let is_empty = object.0[1..].trim_ascii_start().first() == Some(&b'}');
-        let comma = if is_empty { "" } else { "," };
-        let member = format!("{}:{value}{comma}", Json::string(name));
+        let is_first = !self.cuts.iter().any(|cut| cut.range == (at..at));
+        let name = Json::string(name);
+        let member = match (is_empty, is_first) {
+            (true, true) => format!("{name}:{value}"),
+            (true, false) => format!(",{name}:{value}"),
+            (false, _) => format!("{name}:{value},"),
+        };
         self.cut(at..at, member.into())
     }
 
@@ -252,6 +264,10 @@ impl Splice {
     }
 
     /// The changed text.
+    ///
+    /// # Panics
+    ///
+    /// Where a part that was replaced lies within another.
     #[must_use]
     pub fn finish(self) -> Json {
         Json(self.finish_and_map(&mut []))
@@ -265,6 +281,7 @@ impl Splice {
         let mut out = BytesMut::with_capacity(self.text.len() + grown);
         let mut from = 0;
         for cut in &self.cuts {
+            assert!(from <= cut.range.start, "parts that are replaced must not overlap");
             out.extend_from_slice(&self.text[from..cut.range.start]);
             out.extend_from_slice(&cut.with);
             from = cut.range.end;
@@ -358,6 +375,20 @@ mod tests {
         {
             let object = json(before);
             let changed = Splice::of(&object).insert(&object, "k", &Json::number(1)).finish();
+            assert_eq!(changed.as_str(), after);
+        }
+    }
+
+    #[test]
+    fn two_members_are_inserted_into_full_and_empty_objects() {
+        for (before, after) in [
+            ("{}", r#"{"k":1,"l":2}"#),
+            ("{ }", r#"{"k":1,"l":2 }"#),
+            (r#"{"a":3}"#, r#"{"k":1,"l":2,"a":3}"#),
+        ] {
+            let object = json(before);
+            let splice = Splice::of(&object).insert(&object, "k", &Json::number(1));
+            let changed = splice.insert(&object, "l", &Json::number(2)).finish();
             assert_eq!(changed.as_str(), after);
         }
     }
