@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    pin::Pin,
+    future::{Future as _, poll_fn},
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicU8, Ordering},
@@ -17,6 +18,7 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 use hyper_rustls::MaybeHttpsStream;
+use tokio::task::unconstrained;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
@@ -57,8 +59,8 @@ struct Gate {
 }
 
 /// How often a connection is driven before others get their turn. A task that
-/// has used up its share (tokio's budget) is woken at once each time it asks
-/// for more, and must come to an end nevertheless.
+/// has used up its share (tokio's budget) is woken each time it asks for more,
+/// and must come to an end nevertheless.
 const AT_A_STRETCH: usize = 4;
 
 const RESTING: u8 = 0;
@@ -103,12 +105,21 @@ impl Connection {
         self.gate.task.register(cx.waker());
         let waker = self.waker.clone();
         let mut inner = Context::from_waker(&waker);
-        self.gate.enter();
+        let is_stirred = self.gate.enter();
         // First, so that the driver learns what is wanted.
         let mut polled = poll(&mut inner);
+        if polled.is_ready() {
+            // The driver has not been polled: what has stirred it is still to
+            // be seen to.
+            if is_stirred {
+                self.gate.stir();
+            } else {
+                self.gate.leave();
+            }
+            return polled;
+        }
         for _ in 0..AT_A_STRETCH {
             if polled.is_ready() {
-                self.gate.leave();
                 return polled;
             }
             self.gate.enter();
@@ -130,28 +141,39 @@ impl Connection {
     /// from now on. Whether another request can be sent over it.
     pub(crate) fn rest(&mut self, keeper: &Waker) -> bool {
         self.gate.task.register(keeper);
-        if self.gate.is_woken() || !self.sender.is_ready() {
+        if self.is_stirred() || !self.sender.is_ready() {
             self.step();
         }
-        if self.gate.is_woken() {
+        if self.is_stirred() {
             keeper.wake_by_ref();
         }
         self.can_send()
     }
 
+    /// Whether something has happened on a connection at rest.
+    pub(crate) fn is_stirred(&self) -> bool {
+        self.gate.is_woken()
+    }
+
     /// Finds out what has happened on a connection at rest. Whether another
     /// request can be sent over it.
     pub(crate) fn look(&mut self) -> bool {
-        if self.gate.is_woken() {
+        if self.is_stirred() {
             self.step();
         }
         self.can_send()
     }
 
+    /// Drives it once, whatever else the task has done by now: one that has
+    /// used up its share would not see that the connection has been closed.
     fn step(&mut self) {
         let waker = self.waker.clone();
         self.gate.enter();
-        self.poll_driver(&mut Context::from_waker(&waker));
+        let step = poll_fn(|cx| {
+            self.poll_driver(cx);
+            Poll::Ready(())
+        });
+        let _ = pin!(unconstrained(step)).poll(&mut Context::from_waker(&waker));
         self.gate.leave();
     }
 
@@ -180,8 +202,14 @@ impl fmt::Debug for Connection {
 // === impl Gate ===
 
 impl Gate {
-    fn enter(&self) {
-        self.state.store(DRIVEN, Ordering::SeqCst);
+    /// Whether something has happened that nobody has seen to yet.
+    fn enter(&self) -> bool {
+        self.state.swap(DRIVEN, Ordering::SeqCst) == WOKEN
+    }
+
+    /// Something is still to be seen to.
+    fn stir(&self) {
+        self.state.store(WOKEN, Ordering::SeqCst);
     }
 
     /// Whether nothing has happened since [`Gate::enter`].

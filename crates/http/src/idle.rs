@@ -97,18 +97,28 @@ impl Idle {
         if self.per_place == 0 || !connection.rest(&self.waker) {
             return;
         }
-        let resting = Resting { connection, since: Instant::now() };
+        if self.put(place, Resting { connection, since: Instant::now() }) {
+            self.set_keeper();
+        }
+    }
+
+    /// Puts one where it is found. Whether there is nobody to look after it.
+    fn put(&self, place: Place, resting: Resting) -> bool {
         let mut kept = self.kept();
         let others = kept.places.entry(place).or_default();
         // The oldest makes room: it is the one that is needed the least.
         let surplus = (others.len() >= self.per_place).then(|| others.remove(0));
-        others.push(resting);
+        let at = others.partition_point(|other| other.since <= resting.since);
+        others.insert(at, resting);
+        // The keeper may have come for it before it was here.
+        let is_stirred = others[at].connection.is_stirred();
         let needs_keeper = !std::mem::replace(&mut kept.has_keeper, true);
         drop(kept);
         drop(surplus);
-        if needs_keeper {
-            self.set_keeper();
+        if is_stirred {
+            self.waker.wake_by_ref();
         }
+        needs_keeper
     }
 
     fn set_keeper(self: &Arc<Self>) {
@@ -122,23 +132,35 @@ impl Idle {
     /// Drops what is of no use any more; when the next will have rested for
     /// too long, if there is one.
     fn sweep(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let mut useless = Vec::new();
-        let mut kept = self.kept();
-        for resting in kept.places.values_mut() {
-            let is_useless = |resting: &mut Resting| {
-                now.duration_since(resting.since) >= self.limit || !resting.connection.look()
-            };
-            useless.extend(resting.extract_if(.., is_useless));
+        // Neither seen to nor dropped under the lock, which calls take.
+        for (place, mut resting) in self.take_suspects() {
+            let is_young = resting.since.elapsed() < self.limit;
+            if is_young && resting.connection.rest(&self.waker) {
+                self.put(place, resting);
+            }
         }
+        let mut kept = self.kept();
         kept.places.retain(|_, resting| !resting.is_empty());
         // What has rested the longest is at the front.
         let oldest = kept.places.values().filter_map(|resting| resting.first());
         let next = oldest.map(|oldest| oldest.since + self.limit).min();
         kept.has_keeper = next.is_some();
-        drop(kept);
-        drop(useless);
         next
+    }
+
+    /// Takes out those on which something has happened, and those that have
+    /// rested for too long.
+    fn take_suspects(&self) -> Vec<(Place, Resting)> {
+        let now = Instant::now();
+        let is_suspect = |resting: &mut Resting| {
+            now.duration_since(resting.since) >= self.limit || resting.connection.is_stirred()
+        };
+        let mut suspects = Vec::new();
+        for (place, resting) in &mut self.kept().places {
+            let taken = resting.extract_if(.., is_suspect);
+            suspects.extend(taken.map(|resting| (place.clone(), resting)));
+        }
+        suspects
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -177,9 +199,13 @@ async fn keep(idle: Weak<Idle>, alarm: Arc<Alarm>, limit: Duration) {
 // === impl Place ===
 
 impl Place {
-    /// Where `uri` leads; `None` where it is not absolute.
+    /// Where `uri` leads; `None` where it is not absolute, or not of HTTP.
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        let is_https = *uri.scheme()? == Scheme::HTTPS;
+        let scheme = uri.scheme()?;
+        let is_https = *scheme == Scheme::HTTPS;
+        if !is_https && *scheme != Scheme::HTTP {
+            return None;
+        }
         Some(Self { is_https, authority: uri.authority()?.clone() })
     }
 

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::Request;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -82,7 +83,7 @@ async fn more_requests_than_a_task_has_turns_for_are_all_answered() {
         }
         streams
     };
-    let calls = futures_util::future::join_all((0..200).map(|_| async {
+    let calls = join_all((0..200).map(|_| async {
         let answer = client.send(get(address)).await.expect("an answer");
         collect(answer.into_body(), 2).await.expect("fits")
     }));
@@ -193,6 +194,48 @@ async fn a_client_is_closed_once_its_connections_are() {
         in_time.await.expect("the idle connection closes");
     };
     tokio::join!(server, calls);
+}
+
+/// More than a task may poll at a stretch, so that they are not all seen to
+/// the first time somebody looks.
+#[tokio::test]
+async fn kept_connections_that_their_server_closes_all_at_once_are_all_let_go() {
+    const MANY: usize = 300;
+    let (listener, address) = listen().await;
+    let mut settings = ClientSettings::default();
+    settings.idle_connections_per_host = MANY;
+    settings.idle_connection = Duration::from_secs(3600);
+    let client = HttpClient::new(&settings).expect("no TLS is needed");
+    let server = async {
+        let mut streams = Vec::new();
+        for _ in 0..MANY {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            read_head(&mut stream).await.expect("a request");
+            streams.push(stream);
+        }
+        for stream in &mut streams {
+            stream.write_all(OK.as_bytes()).await.expect("writes");
+        }
+        streams
+    };
+    let call = || async {
+        let answer = client.send(get(address)).await.expect("an answer");
+        collect(answer.into_body(), 2).await.expect("fits");
+    };
+    let (streams, _) = tokio::join!(server, join_all((0..MANY).map(|_| call())));
+    // Whoever still has the client would keep them.
+    let _user = client.clone();
+    drop(streams);
+    let in_time = tokio::time::timeout(Duration::from_secs(10), client.closed());
+    in_time.await.expect("no connection is kept that is closed");
+}
+
+#[tokio::test]
+async fn only_http_is_spoken_to_what_is_named_so() {
+    let request = Request::get("ws://127.0.0.1:1/").body(Bytes::new()).expect("is a request");
+    let error = fails(&client(), request).await;
+    assert_eq!(error.fate, Fate::NotSent);
+    assert!(format!("{error:?}").contains("Scheme"), "nobody was asked: {error:?}");
 }
 
 #[tokio::test]
