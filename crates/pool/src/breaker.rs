@@ -19,6 +19,9 @@ use crate::{Fingerprint, OpenError};
 /// failures of one credential; those that failed longest ago are forgotten.
 const MOST_UNUSED: usize = 1024;
 
+/// What is tried for nobody is not tried more often, whatever is set.
+const LEAST_PAUSE: Duration = Duration::from_millis(10);
+
 /// When a breaker opens, and for how long.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BreakerLimits {
@@ -37,7 +40,14 @@ pub struct BreakerLimits {
 #[derive(Debug)]
 pub(crate) struct Breakers {
     limits: BreakerLimits,
-    all: Mutex<HashMap<Fingerprint, Arc<Breaker>>>,
+    all: Mutex<All>,
+}
+
+#[derive(Debug)]
+struct All {
+    breakers: HashMap<Fingerprint, Arc<Breaker>>,
+    /// How many there are when the unused are looked for again.
+    look_at: usize,
 }
 
 /// Lets attempts to open a session through, or does not.
@@ -54,6 +64,8 @@ struct State {
     /// How often it has opened since the last success.
     trips: u32,
     last_failure: Option<Instant>,
+    /// How many trials there have been, so that each has its number.
+    trials: u64,
     phase: Phase,
 }
 
@@ -64,7 +76,7 @@ enum Phase {
     /// None does until then, for that reason.
     Open { until: Instant, cause: OpenError },
     /// One is being tried; the others are told the reason.
-    HalfOpen { cause: OpenError },
+    HalfOpen { trial: u64, cause: OpenError },
 }
 
 /// How a breaker stands, for figures.
@@ -85,8 +97,9 @@ pub enum BreakerState {
 #[must_use = "a breaker learns nothing from a try that is not reported"]
 pub(crate) struct Attempt {
     breaker: Arc<Breaker>,
-    /// The one try of a breaker that is half open.
-    is_trial: bool,
+    /// The number of this trial, where it is the one try of a breaker that is
+    /// half open.
+    trial: Option<u64>,
     is_settled: bool,
 }
 
@@ -128,7 +141,7 @@ impl Breakers {
         Self { limits, all: Mutex::default() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Fingerprint, Arc<Breaker>>> {
+    fn lock(&self) -> MutexGuard<'_, All> {
         self.all.lock().expect("nothing panics while holding it")
     }
 
@@ -136,14 +149,14 @@ impl Breakers {
     /// [`Breakers::give_back`].
     pub(crate) fn of(&self, credential: Fingerprint) -> Arc<Breaker> {
         let mut all = self.lock();
-        if let Some(breaker) = all.get(&credential) {
+        if let Some(breaker) = all.breakers.get(&credential) {
             return Arc::clone(breaker);
         }
-        if all.len() >= MOST_UNUSED {
-            forget_oldest(&mut all);
+        if all.breakers.len() >= all.look_at {
+            all.forget_oldest();
         }
         let breaker = Arc::new(Breaker::new(self.limits.clone()));
-        all.insert(credential, Arc::clone(&breaker));
+        all.breakers.insert(credential, Arc::clone(&breaker));
         breaker
     }
 
@@ -153,32 +166,45 @@ impl Breakers {
         let mut all = self.lock();
         // One is the map's and one is the giver's.
         if Arc::strong_count(breaker) == 2 && breaker.lock().last_failure.is_none() {
-            all.remove(&credential);
+            all.breakers.remove(&credential);
         }
     }
 
     /// How many there are of each state.
     pub(crate) fn count(&self) -> HashMap<BreakerState, usize> {
         let mut count = HashMap::new();
-        for breaker in self.lock().values() {
+        for breaker in self.lock().breakers.values() {
             *count.entry(breaker.state()).or_default() += 1;
         }
         count
     }
 }
 
-/// Leaves half as many as there may be, so that it is done seldom; those in
-/// use stay in any case.
-fn forget_oldest(all: &mut HashMap<Fingerprint, Arc<Breaker>>) {
-    let mut unused: Vec<_> = all
-        .iter()
-        .filter(|(_, breaker)| Arc::strong_count(breaker) == 1)
-        .map(|(credential, breaker)| (breaker.lock().last_failure, *credential))
-        .collect();
-    unused.sort_unstable_by_key(|(last_failure, _)| *last_failure);
-    let spare = unused.len().saturating_sub(MOST_UNUSED / 2);
-    for (_, credential) in unused.drain(..spare) {
-        all.remove(&credential);
+// === impl All ===
+
+impl All {
+    /// Leaves half as many as there may be, so that it is done seldom; those
+    /// in use stay in any case, and are not looked at again before there are
+    /// as many more.
+    fn forget_oldest(&mut self) {
+        let mut unused: Vec<_> = self
+            .breakers
+            .iter()
+            .filter(|(_, breaker)| Arc::strong_count(breaker) == 1)
+            .map(|(credential, breaker)| (breaker.lock().last_failure, *credential))
+            .collect();
+        unused.sort_unstable_by_key(|(last_failure, _)| *last_failure);
+        let spare = unused.len().saturating_sub(MOST_UNUSED / 2);
+        for (_, credential) in unused.drain(..spare) {
+            self.breakers.remove(&credential);
+        }
+        self.look_at = self.breakers.len() + MOST_UNUSED / 2;
+    }
+}
+
+impl Default for All {
+    fn default() -> Self {
+        Self { breakers: HashMap::new(), look_at: MOST_UNUSED }
     }
 }
 
@@ -197,22 +223,24 @@ impl Breaker {
     pub(crate) fn attempt(self: &Arc<Self>) -> Result<Attempt, Tripped> {
         let mut state = self.lock();
         let now = Instant::now();
-        let is_trial = match &state.phase {
-            Phase::Closed => false,
+        let trial = match &state.phase {
+            Phase::Closed => None,
             Phase::Open { until, cause } if *until <= now => {
-                state.phase = Phase::HalfOpen { cause: cause.clone() };
-                true
+                let cause = cause.clone();
+                state.trials += 1;
+                state.phase = Phase::HalfOpen { trial: state.trials, cause };
+                Some(state.trials)
             }
             Phase::Open { until, cause } => {
                 return Err(Tripped { retry_after: *until - now, cause: cause.clone() });
             }
-            Phase::HalfOpen { cause } => {
+            Phase::HalfOpen { cause, .. } => {
                 // Whether to try is decided by then, most likely.
                 let retry_after = self.limits.pause;
                 return Err(Tripped { retry_after, cause: cause.clone() });
             }
         };
-        Ok(Attempt { breaker: Arc::clone(self), is_trial, is_settled: false })
+        Ok(Attempt { breaker: Arc::clone(self), trial, is_settled: false })
     }
 
     /// How long to wait with an attempt that nobody waits for.
@@ -222,6 +250,7 @@ impl Breaker {
             Phase::Closed | Phase::HalfOpen { .. } => Duration::ZERO,
         }
         .max(self.limits.pause(0, chance()))
+        .max(LEAST_PAUSE)
     }
 
     pub(crate) fn state(&self) -> BreakerState {
@@ -241,12 +270,19 @@ impl Breaker {
 
 impl State {
     const fn at_rest() -> Self {
-        Self { failures: 0, trips: 0, last_failure: None, phase: Phase::Closed }
+        Self { failures: 0, trips: 0, trials: 0, last_failure: None, phase: Phase::Closed }
+    }
+
+    fn rest(&mut self) {
+        *self = Self { trials: self.trials, ..Self::at_rest() };
     }
 
     fn trip(&mut self, limits: &BreakerLimits, cause: OpenError) {
         let chance = chance();
-        let until = Instant::now() + limits.pause(self.trips, chance);
+        let now = Instant::now();
+        // A time too long to add is as good as this one.
+        let pause = limits.pause(self.trips, chance).min(Duration::from_secs(u32::MAX.into()));
+        let until = now + pause;
         self.trips = self.trips.saturating_add(1);
         self.phase = Phase::Open { until, cause };
     }
@@ -258,7 +294,7 @@ impl Attempt {
     /// A session was opened.
     pub(crate) fn succeeded(mut self) {
         self.is_settled = true;
-        *self.breaker.lock() = State::at_rest();
+        self.breaker.lock().rest();
     }
 
     /// None could be. Says whether that has opened the breaker.
@@ -269,9 +305,12 @@ impl Attempt {
         state.failures = state.failures.saturating_add(1);
         state.last_failure = Some(Instant::now());
         let is_enough = limits.failures > 0 && state.failures >= limits.failures;
-        // Those that were under way when it opened do not open it again.
-        let is_closed = matches!(state.phase, Phase::Closed);
-        let trips = self.is_trial || (is_closed && is_enough);
+        let trips = match state.phase {
+            Phase::Closed => is_enough,
+            // Those that were under way when it opened do not open it again.
+            Phase::Open { .. } => false,
+            Phase::HalfOpen { trial, .. } => self.trial == Some(trial),
+        };
         if trips {
             state.trip(limits, cause.clone());
         }
@@ -281,11 +320,13 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        if self.is_settled || !self.is_trial {
+        if self.is_settled || self.trial.is_none() {
             return;
         }
         let mut state = self.breaker.lock();
-        if let Phase::HalfOpen { cause } = &state.phase {
+        if let Phase::HalfOpen { trial, cause } = &state.phase
+            && self.trial == Some(*trial)
+        {
             // The next to ask tries in its place.
             let cause = cause.clone();
             state.phase = Phase::Open { until: Instant::now(), cause };
@@ -302,154 +343,4 @@ fn chance() -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    fn breaker(failures: u32) -> Arc<Breaker> {
-        Arc::new(Breaker::new(BreakerLimits { failures, ..BreakerLimits::default() }))
-    }
-
-    fn fail(breaker: &Arc<Breaker>) {
-        let attempt = breaker.attempt().expect("it lets attempts through");
-        attempt.failed(&OpenError::OwnerGone);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn it_opens_after_so_many_failures_in_a_row_and_not_before() {
-        let breaker = breaker(3);
-        fail(&breaker);
-        fail(&breaker);
-        breaker.attempt().expect("it is closed").succeeded();
-        fail(&breaker);
-        fail(&breaker);
-        assert_eq!(breaker.state(), BreakerState::Closed);
-        fail(&breaker);
-        assert_eq!(breaker.state(), BreakerState::Open);
-        let tripped = breaker.attempt().expect_err("it is open");
-        assert!(tripped.retry_after <= Duration::from_millis(500));
-        assert!(matches!(tripped.cause, OpenError::OwnerGone));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn half_open_lets_one_try_and_its_success_closes_it() {
-        let breaker = breaker(1);
-        fail(&breaker);
-        advance(Duration::from_millis(500)).await;
-        let trial = breaker.attempt().expect("one may try");
-        assert!(breaker.attempt().is_err(), "and only one");
-        trial.succeeded();
-        assert_eq!(breaker.state(), BreakerState::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn each_failed_trial_doubles_the_pause_up_to_the_longest() {
-        let breaker = breaker(1);
-        fail(&breaker);
-        let mut longest = Duration::ZERO;
-        for _ in 0..12 {
-            let pause = breaker.attempt().expect_err("it is open").retry_after;
-            assert!(pause <= Duration::from_secs(10));
-            longest = longest.max(pause);
-            advance(pause).await;
-            fail(&breaker);
-        }
-        assert!(longest >= Duration::from_secs(5), "{longest:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_trial_that_is_given_up_leaves_the_next_one_to_try() {
-        let breaker = breaker(1);
-        fail(&breaker);
-        advance(Duration::from_millis(500)).await;
-        drop(breaker.attempt().expect("one may try"));
-        breaker.attempt().expect("another may try").succeeded();
-        assert_eq!(breaker.state(), BreakerState::Closed);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_of_attempts_that_were_under_way_do_not_open_it_twice() {
-        let breaker = breaker(1);
-        let (first, late) = (breaker.attempt().unwrap(), breaker.attempt().unwrap());
-        assert!(first.failed(&OpenError::OwnerGone));
-        let before = breaker.attempt().expect_err("it is open").retry_after;
-        assert!(!late.failed(&OpenError::OwnerGone), "one trip is one trip");
-        let after = breaker.attempt().expect_err("it is open").retry_after;
-        assert_eq!(before, after);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn one_who_gives_an_earlier_attempt_up_lets_nobody_try_beside_the_trial() {
-        let breaker = breaker(1);
-        let (first, late) = (breaker.attempt().unwrap(), breaker.attempt().unwrap());
-        assert!(first.failed(&OpenError::OwnerGone));
-        advance(Duration::from_millis(500)).await;
-        let trial = breaker.attempt().expect("one may try");
-        drop(late);
-        assert!(breaker.attempt().is_err(), "the trial is still under way");
-        trial.succeeded();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn when_the_pause_is_over_it_says_that_one_may_try() {
-        let breaker = breaker(1);
-        fail(&breaker);
-        let pause = breaker.attempt().expect_err("it is open").retry_after;
-        advance(pause - Duration::from_millis(1)).await;
-        assert_eq!(breaker.state(), BreakerState::Open);
-        advance(Duration::from_millis(1)).await;
-        assert_eq!(breaker.state(), BreakerState::HalfOpen);
-        let _trial = breaker.attempt().expect("one may try");
-        assert_eq!(breaker.state(), BreakerState::HalfOpen);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn breakers_that_open_at_once_do_not_all_let_somebody_try_at_once() {
-        let pauses = (0..100).map(|_| {
-            let breaker = breaker(1);
-            fail(&breaker);
-            breaker.attempt().expect_err("it is open").retry_after
-        });
-        let pauses: std::collections::HashSet<_> = pauses.collect();
-        // By chance some are the same.
-        assert!(pauses.len() > 50, "{pauses:?}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn when_too_many_credentials_have_failed_the_older_half_is_forgotten() {
-        let breakers = Breakers::new(BreakerLimits::default());
-        let fingerprinter = crate::Fingerprinter::default();
-        let in_use = breakers.of(Fingerprint::NONE);
-        let fail_with = async |token: usize| {
-            let credential = fingerprinter.of(token);
-            let breaker = breakers.of(credential);
-            fail(&breaker);
-            breakers.give_back(credential, &breaker);
-            advance(Duration::from_millis(1)).await;
-        };
-        for token in 1..MOST_UNUSED {
-            fail_with(token).await;
-        }
-        assert_eq!(breakers.lock().len(), MOST_UNUSED, "there is room for all of them");
-
-        fail_with(MOST_UNUSED).await;
-        let is_known = |token: usize| breakers.lock().contains_key(&fingerprinter.of(token));
-        let half = MOST_UNUSED / 2;
-        assert!((1..half).all(|token| !is_known(token)));
-        assert!((half..=MOST_UNUSED).all(is_known));
-        assert!(Arc::ptr_eq(&in_use, &breakers.of(Fingerprint::NONE)));
-        assert_eq!(breakers.of(fingerprinter.of(half)).lock().failures, 1);
-    }
-
-    #[test]
-    fn a_pause_is_between_half_and_whole_and_never_overflows() {
-        let limits = BreakerLimits::default();
-        for trip in [0, 1, 5, 31, 32, u32::MAX] {
-            for chance in [0, 511, 1023] {
-                let pause = limits.pause(trip, chance);
-                assert!(pause <= limits.longest_pause && pause >= limits.pause / 2, "{pause:?}");
-            }
-        }
-    }
-}
+mod tests;

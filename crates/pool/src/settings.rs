@@ -51,7 +51,7 @@ pub struct Limits {
     /// Default: `ping`.
     pub probes: Vec<Probe>,
     /// How long a session may be unused before it is probed, and again and
-    /// again. Default: 30 s.
+    /// again; 100 ms at the least. Default: 30 s.
     pub probe_after: Duration,
     /// How long the answer to one probe may take; one that does not come in
     /// time is a failure. Default: 5 s.

@@ -42,6 +42,20 @@ fn is_left_alone(peer: &mut MockPeer) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_of_zero_is_no_probe_after_the_other() {
+    let (pool, mut upstream) = pool(|limits| {
+        probing(limits);
+        limits.probe_after = secs(0);
+    });
+    let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    drop(lease);
+    pass(secs(1)).await;
+    probe(&mut peer).await.answer("{}");
+    settle().await;
+    assert!(is_left_alone(&mut peer));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_session_that_nobody_uses_is_probed_again_and_again() {
     let (pool, mut upstream) = pool(probing);
     let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;

@@ -10,6 +10,9 @@ use crate::{
     bucket::{Bucket, State},
 };
 
+/// A session is not probed more often, whatever is set.
+const LEAST_PROBE_PAUSE: Duration = Duration::from_millis(100);
+
 /// What is to become of a session whose time may have come.
 pub(crate) enum Verdict {
     /// It goes now.
@@ -69,7 +72,8 @@ impl<L: Link> Bucket<L> {
 
     fn probe_due(&self, session: &Session<L>, worked: Instant) -> Option<Instant> {
         let is_due = self.limits.has_probes() && !session.usage().is_examined.load(Relaxed);
-        if is_due { worked.checked_add(self.limits.probe_after) } else { None }
+        let after = self.limits.probe_after.max(LEAST_PROBE_PAUSE);
+        if is_due { worked.checked_add(after) } else { None }
     }
 
     /// Another session of the upstream has been found dead. Says whether this
