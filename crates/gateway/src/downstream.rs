@@ -461,7 +461,8 @@ impl fmt::Debug for Downstream {
 }
 
 fn object(json: Option<Json>) -> Option<Json> {
-    json.filter(Json::is_object)
+    // Kept for as long as the client's session is.
+    json.filter(Json::is_object).map(|json| json.detached())
 }
 
 /// Whether a request sets up what sharers of a session have in common.

@@ -26,7 +26,7 @@ pub struct Call<L: Link> {
 
 /// The names of the call on either side of the pool.
 struct Ids {
-    upstream: RequestId,
+    upstream: u64,
     caller: RequestId,
     /// The upstream's token and the caller's.
     token: Option<(ProgressToken, ProgressToken)>,
@@ -45,7 +45,7 @@ impl<L: Link> Call<L> {
     pub(crate) fn new(
         session: Session<L>,
         exchange: L::Exchange,
-        upstream: RequestId,
+        upstream: u64,
         caller: RequestId,
         token: Option<(ProgressToken, ProgressToken)>,
     ) -> Self {
@@ -102,7 +102,7 @@ impl<L: Link> Drop for Call<L> {
         if self.state == State::UnderWay {
             // The owner tells the upstream: whoever drops a call has no time.
             // A failed send means there is no session left to tell it on.
-            let _ = self.session.0.orders.send(Order::Abandon(self.ids.upstream.clone()));
+            let _ = self.session.0.orders.send(Order::Abandon(self.ids.upstream));
         }
     }
 }

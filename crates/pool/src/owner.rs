@@ -47,38 +47,60 @@ struct Tenancy<'a, C: Connect<Target = Key>> {
 impl<C: Connect<Target = Key>> Owner<C> {
     /// Lives the session's life. The permit is held to the very end, goodbye
     /// included: the upstream counts the session until then.
+    ///
+    /// What is over before the session is open, or begins after its end, is
+    /// boxed: an idle session is to weigh what its own time takes, no more.
     pub(crate) async fn run(self, opening: Opening<C::Link>, permit: Permit<C>) {
-        let limit = self.bucket.limits.open_timeout;
         let begun = Instant::now();
         let mut connected = None;
-        let opened = select! {
-            biased;
-            () = self.shift.stop.cancelled() => Err(self.stopped().1),
-            opened = timeout(limit, self.open(&mut connected)) => {
-                opened.unwrap_or(Err(OpenError::TimedOut { limit }))
-            }
-        };
-        match opened {
+        match Box::pin(self.open(&mut connected)).await {
             Ok(handshake) => {
-                let (link, feed) = connected.expect("hands are shaken on a link");
+                let connected = connected.expect("hands are shaken on a link");
                 let number = self.bucket.upstream.tally.opened(begun.elapsed());
                 let dates = Dates { dies: self.dies(number), passed: None };
-                self.keep(opening, permit, dates, (link, feed), handshake).await;
+                self.keep(opening, permit, dates, connected, handshake).await;
             }
             Err(error) => {
-                tracing::debug!(key = ?self.bucket.key(), %error, "a session could not be opened");
-                if opening.fail(&error) {
-                    self.pool.refuse_behind(&self.bucket);
-                }
-                if let Some((link, _)) = connected {
-                    // The upstream may have opened it on its side.
-                    let _closing = self.bucket.upstream.tally.closing();
-                    self.say_goodbye(link.end_reason(), link.goodbye()).await;
-                }
-                drop(permit);
-                if self.bucket.key().is_ahead() {
-                    self.try_again().await;
-                }
+                let link = connected.map(|(link, _)| link);
+                Box::pin(self.give_up(opening, permit, link, error)).await;
+            }
+        }
+    }
+
+    /// Tells those who wait that the session could not be opened, and takes
+    /// leave of what is there of it.
+    async fn give_up(
+        &self,
+        opening: Opening<C::Link>,
+        permit: Permit<C>,
+        link: Option<C::Link>,
+        error: OpenError,
+    ) {
+        tracing::debug!(key = ?self.bucket.key(), %error, "a session could not be opened");
+        if opening.fail(&error) {
+            self.pool.refuse_behind(&self.bucket);
+        }
+        if let Some(link) = link {
+            // The upstream may have opened it on its side.
+            let _closing = self.bucket.upstream.tally.closing();
+            self.say_goodbye(link.end_reason(), link.goodbye()).await;
+        }
+        drop(permit);
+        if self.bucket.key().is_ahead() {
+            self.try_again().await;
+        } else if self.bucket.wants_session() {
+            self.try_once_more().await;
+        }
+    }
+
+    /// Some wait in line that the sessions in use may keep waiting for long:
+    /// there is to be one for them as soon as the limits let one be tried.
+    async fn try_once_more(&self) {
+        select! {
+            () = self.shift.closing.cancelled() => {}
+            () = self.shift.stop.cancelled() => {}
+            () = sleep(self.bucket.breaker.pause()) => {
+                self.pool.grow(&self.bucket);
             }
         }
     }
@@ -113,16 +135,25 @@ impl<C: Connect<Target = Key>> Owner<C> {
         }
     }
 
-    /// Connects and shakes hands. What is connected is put into `connected`
-    /// at once, so that it can be taken leave of wherever this is dropped.
+    /// Connects and shakes hands, within the time there is for it. What is
+    /// connected is put into `connected` at once, so that it can be taken
+    /// leave of wherever this is dropped.
     async fn open(
         &self,
         connected: &mut Option<(C::Link, C::Feed)>,
     ) -> Result<Handshake, OpenError> {
-        let key = self.bucket.key();
-        let made = self.pool.connect.connect(key).await.map_err(OpenError::Transport)?;
-        let (link, feed) = connected.insert(made);
-        shake_hands(link, feed, key).await
+        let limit = self.bucket.limits.open_timeout;
+        let open = async {
+            let key = self.bucket.key();
+            let made = self.pool.connect.connect(key).await.map_err(OpenError::Transport)?;
+            let (link, feed) = connected.insert(made);
+            shake_hands(link, feed, key).await
+        };
+        select! {
+            biased;
+            () = self.shift.stop.cancelled() => Err(self.stopped().1),
+            opened = timeout(limit, open) => opened.unwrap_or(Err(OpenError::TimedOut { limit })),
+        }
     }
 
     /// When the session that was opened as the `number`th will have reached
@@ -154,7 +185,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         // Where a breaker let one attempt through, it now lets the others.
         self.pool.keep_warm(&self.bucket.upstream);
 
-        let mut attended = Attended::new(session, feed, orders, dates, &self.bucket);
+        let mut attended = Box::new(Attended::new(session, feed, orders, dates, &self.bucket));
         let reason = attended.until_end(self).await;
         tracing::debug!(key = ?attended.home().key(), %reason, "a session ends");
         if reason.is_death() {
@@ -164,13 +195,13 @@ impl<C: Connect<Target = Key>> Owner<C> {
             // The upstream counts it no more, so there is room for another.
             drop(permit.take());
             self.pool.grow(&attended.home());
-            attended.let_calls_learn().await;
+            Box::pin(attended.let_calls_learn()).await;
         }
         // Publishing also wakes the calls in flight, which fail with it.
         tenancy.pulse.stop(reason.clone());
         let _closing = self.bucket.upstream.tally.closing();
         drop(tenancy);
-        attended.take_leave(self).await;
+        Box::pin(attended.take_leave(self)).await;
     }
 
     /// Says goodbye, but not to who does not know the session any more.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use tokio::{
+    select,
     sync::{broadcast, mpsc},
     time::Instant,
 };
@@ -80,11 +81,12 @@ pub(crate) struct Usage {
     pub(crate) makes_room: Arc<AtomicBool>,
 }
 
-/// What an owner is told.
+/// What an owner is told. Small: a session has room for some from the
+/// beginning.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// A caller has given a call up: tell the upstream.
-    Abandon(RequestId),
+    /// A caller has given the call of that number up: tell the upstream.
+    Abandon(u64),
     /// Nobody uses the session, and a key is starved: see who has use for
     /// the room.
     MakeRoom,
@@ -96,7 +98,7 @@ pub(crate) enum Order {
     /// The last lease of a session that has ended came back.
     Vacate,
     /// End the session.
-    Close(CloseReason),
+    Close(Box<CloseReason>),
     /// Somebody listens.
     Listen(broadcast::Sender<Message>),
 }
@@ -162,8 +164,7 @@ impl<L: Link> Session<L> {
     #[must_use]
     pub fn call(&self, request: &Request) -> Call<L> {
         let number = self.0.next_id.fetch_add(1, Ordering::Relaxed);
-        let id = RequestId::from(number);
-        let mut rewrite = request.rewrite().id(id.clone());
+        let mut rewrite = request.rewrite().id(RequestId::from(number));
         let token = request.progress_token().map(|(token, part)| {
             // The call's number serves: unique in the session, and on a
             // transport with one stream it tells whose progress it is. With a
@@ -176,23 +177,22 @@ impl<L: Link> Session<L> {
         }
         let exchange = self.0.link.call(rewrite.finish());
         let token = token.map(|(ours, theirs, _)| (ours, theirs));
-        Call::new(self.clone(), exchange, id, request.id().clone(), token)
+        Call::new(self.clone(), exchange, number, request.id().clone(), token)
     }
 
     /// Sends a notification.
     ///
     /// # Errors
     ///
-    /// [`CallError`] where the session has ended or the upstream did not take
-    /// it.
+    /// [`CallError`] where the session has ended, or ends before the upstream
+    /// has taken it, or the upstream does not take it.
     ///
     /// # Cancel safety
     ///
     /// Not cancel safe: dropped midway, the notification may or may not have
     /// been sent.
     pub async fn notify(&self, notification: Notification) -> Result<(), CallError> {
-        self.refuse_if_closed()?;
-        self.0.link.notify(notification).await
+        self.while_open(self.0.link.notify(notification)).await
     }
 
     /// Answers a request of the upstream's.
@@ -205,8 +205,7 @@ impl<L: Link> Session<L> {
     ///
     /// As [`Session::notify`].
     pub async fn respond(&self, response: Response) -> Result<(), CallError> {
-        self.refuse_if_closed()?;
-        self.0.link.respond(response).await
+        self.while_open(self.0.link.respond(response)).await
     }
 
     /// Begins to hear what the upstream says unasked. The first listener is
@@ -258,7 +257,7 @@ impl<L: Link> Session<L> {
     /// it.
     pub fn close(&self, reason: CloseReason) {
         let _ = self.0.usage.retiring.set(reason.clone());
-        self.order(Order::Close(reason));
+        self.order(Order::Close(Box::new(reason)));
     }
 
     /// Tells the owner. Where it is gone there is nothing left to tell.
@@ -321,9 +320,20 @@ impl<L: Link> Session<L> {
         }
     }
 
-    fn refuse_if_closed(&self) -> Result<(), CallError> {
-        self.close_reason()
-            .map_or(Ok(()), |reason| Err(CallError::not_sent(Fault::Ended(reason.as_end()))))
+    /// Says something to the upstream, unless the session ends before it is
+    /// taken: who waits for that must not wait for an upstream that hangs.
+    async fn while_open(
+        &self,
+        said: impl Future<Output = Result<(), CallError>>,
+    ) -> Result<(), CallError> {
+        if let Some(reason) = self.close_reason() {
+            return Err(CallError::not_sent(Fault::Ended(reason.as_end())));
+        }
+        select! {
+            biased;
+            said = said => said,
+            reason = self.closed() => Err(CallError::may_have_run(Fault::Ended(reason.as_end()))),
+        }
     }
 }
 

@@ -53,6 +53,8 @@ impl Shift {
 
     pub(crate) fn spawn(&self, owner: impl Future<Output = ()> + Send + 'static, on: &Handle) {
         let (presence, cut) = (self.presence(), self.cut.clone());
+        // Once in a box, and not once more for each future around it.
+        let owner = Box::pin(owner);
         let owner = async move {
             // Dropped, it leaves its books in order as after any other end.
             cut.run_until_cancelled_owned(owner).await;

@@ -1,15 +1,19 @@
 //! The end of a session: who hears of it, in which order, and that nobody is
 //! given one that has ended.
 
+use std::sync::atomic::Ordering;
+
+use futures_util::poll;
 use wharf_pool::{CloseReason, Limits};
 use wharf_proto::{
+    Json, Response,
     mock::Heard,
     transport::{CallError, EndReason, Exchange, Fate, Fault},
 };
 
 use crate::support::{
     Books, EMPTY, ask, books, call, client, ends, has_heard_goodbye, identity, lease, let_in,
-    manners, open, pool, request, secs, settle,
+    manners, manners::Manners, open, pool, request, secs, settle,
 };
 
 mod support;
@@ -199,4 +203,19 @@ async fn once_no_call_is_on_its_way_to_an_upstream_that_forgot_the_session_it_en
     drop(other);
     session.closed().await;
     assert_eq!(begun.elapsed(), secs(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_the_upstream_does_not_take_is_over_with_the_session() {
+    let (pool, mut upstream, hanging) = manners::mannered(Manners::TakesNoAnswers, |_| {});
+    let (lease, _peer) = open(&pool, &mut upstream, &client(1)).await;
+    let pong = Response::success(&"p".into(), &Json::empty_object());
+    let mut told = Box::pin(lease.respond(pong));
+    assert!(poll!(&mut told).is_pending());
+
+    lease.close(CloseReason::Retired);
+    let error = told.await.expect_err("nobody has taken it");
+    assert!(matches!(error.fault, Fault::Ended(_)), "{error:?}");
+    assert_eq!(error.fate, Fate::MayHaveRun);
+    assert_eq!(hanging.load(Ordering::Relaxed), 0);
 }

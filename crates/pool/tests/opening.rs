@@ -170,6 +170,19 @@ async fn a_failed_opening_leaves_those_in_line_to_the_session_that_is_on_its_way
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_sessions_there_are_stay_in_use_another_opening_is_tried() {
+    let (pool, mut upstream) = pool(|_| {});
+    let ann = identity("ann");
+    let (_held, _peer) = open(&pool, &mut upstream, &ann).await;
+    let waiting = ask(&pool, &ann);
+    upstream.opening().await.expect("somebody connects").refuse();
+
+    let mut peer = upstream.opening().await.expect("it is tried again").accept();
+    peer.shake_hands().await;
+    drop(waiting.lease().await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_opening_leaves_nobody_to_sessions_that_are_leased_no_more() {
     let (pool, mut upstream) = pool(|_| {});
     let (_held, _peer) = open(&pool, &mut upstream, &client(1)).await;

@@ -151,9 +151,11 @@ impl fmt::Debug for SessionId {
 // === impl Scalar ===
 
 impl Scalar {
+    /// Ids are short and outlive the message they come with: so they hold
+    /// none of it.
     fn from_json(json: &Json) -> Option<Self> {
         match json.as_bytes().first()? {
-            b'"' => json.to_text().map(Self::String),
+            b'"' => json.to_text().map(|text| Self::String(text.detached())),
             b'-' | b'0'..=b'9' => {
                 let digits = json.as_str();
                 // "-0" is an integer too, but would come back as "0".

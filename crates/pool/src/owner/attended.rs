@@ -180,8 +180,8 @@ impl<C: Connect<Target = Key>> Attended<C> {
 
     fn obey(&mut self, order: Order, owner: &Owner<C>) -> Result<(), CloseReason> {
         match order {
-            Order::Close(reason) => return Err(reason),
-            Order::Abandon(id) => self.cancel(&id),
+            Order::Close(reason) => return Err(*reason),
+            Order::Abandon(number) => self.cancel(number),
             Order::Examine => self.begin_examination(owner),
             Order::Moved => return self.look(owner),
             // It has not ended as far as this owner knows; it is about to.
@@ -195,8 +195,9 @@ impl<C: Connect<Target = Key>> Attended<C> {
         Ok(())
     }
 
-    fn cancel(&mut self, id: &RequestId) {
-        let cancelled = Notification::cancelled(id, "the caller has given up");
+    fn cancel(&mut self, number: u64) {
+        let cancelled =
+            Notification::cancelled(&RequestId::from(number), "the caller has given up");
         let session = self.session.clone();
         self.errand(async move { session.0.link.notify(cancelled).await });
     }
@@ -267,11 +268,11 @@ impl<C: Connect<Target = Key>> Attended<C> {
 
     /// The goodbye, after everybody knows that the session has ended. What
     /// is still to be said (a cancellation, most likely) is said before it.
-    pub(super) async fn take_leave(mut self, owner: &Owner<C>) {
+    pub(super) async fn take_leave(mut self: Box<Self>, owner: &Owner<C>) {
         self.orders.close();
         while let Ok(order) = self.orders.try_recv() {
-            if let Order::Abandon(id) = order {
-                self.cancel(&id);
+            if let Order::Abandon(number) = order {
+                self.cancel(number);
             }
         }
         drop((self.listeners.take(), self.examination.take(), self.feed));

@@ -42,12 +42,13 @@ pub struct HttpFeed {
     has_opened: bool,
 }
 
+/// Mostly there is no stream, and then there is no room kept for one.
 enum State {
     Closed,
-    Opening(Sending),
-    Listening(EventReader),
+    Opening(Box<Sending>),
+    Listening(Box<EventReader>),
     /// The body says whether the session is gone or there is no stream.
-    Refused(StatusCode, Collecting<Answer>),
+    Refused(StatusCode, Box<Collecting<Answer>>),
     Waiting(Pin<Box<Sleep>>),
     /// The upstream has no such stream.
     Never,
@@ -113,14 +114,16 @@ impl HttpFeed {
 
     fn open(&self) -> State {
         // That the link has ended is seen at the next step.
-        self.wire.get(self.cursor.last_event_id()).map_or(State::Never, State::Opening)
+        self.wire
+            .get(self.cursor.last_event_id())
+            .map_or(State::Never, |sending| State::Opening(Box::new(sending)))
     }
 
     fn opened(&mut self, answer: Response<Answer>) -> State {
         let status = answer.status();
         if status == StatusCode::OK && is_event_stream(&answer) {
             self.has_opened = true;
-            return State::Listening(self.wire.events(answer.into_body()));
+            return State::Listening(Box::new(self.wire.events(answer.into_body())));
         }
         debug!(%status, "the upstream gave no listening stream");
         if self.wire.has_session() {
@@ -133,7 +136,8 @@ impl HttpFeed {
                 }
                 // Some servers that know no GET say 404 where 405 is due.
                 StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => {
-                    return State::Refused(status, collect(answer.into_body(), MAX_REFUSAL));
+                    let body = collect(answer.into_body(), MAX_REFUSAL);
+                    return State::Refused(status, Box::new(body));
                 }
                 _ => {}
             }

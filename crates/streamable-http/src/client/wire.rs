@@ -183,7 +183,9 @@ impl Wire {
                 found: "a session id outside visible ASCII".into(),
             }));
         }
-        let mut given = given.clone();
+        // A copy: the value is a slice of what the connection has read.
+        let given = HeaderValue::from_bytes(given.as_bytes());
+        let mut given = given.expect("it has just been a header's value");
         given.set_sensitive(true);
         let _ = self.session.set(given);
         Ok(())
