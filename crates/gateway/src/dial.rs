@@ -95,7 +95,7 @@ impl Connect for Dial {
                 upstream.forget_transport();
             }
             let (link, feed) = opened?;
-            return Ok((WireLink::Sse(link), WireFeed::Sse(feed)));
+            return Ok((WireLink::Sse(link), WireFeed::Sse(Box::new(feed))));
         }
         let (link, feed) = self.http(upstream);
         Ok((WireLink::Http(link), WireFeed::Http(feed)))

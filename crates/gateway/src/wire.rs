@@ -32,8 +32,8 @@ pub enum WireExchange {
 pub enum WireFeed {
     /// Streamable HTTP.
     Http(HttpFeed),
-    /// HTTP+SSE.
-    Sse(SseFeed),
+    /// HTTP+SSE. Boxed: most sessions have the other, which is small.
+    Sse(Box<SseFeed>),
 }
 
 // === impl WireLink ===

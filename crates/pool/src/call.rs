@@ -102,7 +102,7 @@ impl<L: Link> Drop for Call<L> {
         if self.state == State::UnderWay {
             // The owner tells the upstream: whoever drops a call has no time.
             // A failed send means there is no session left to tell it on.
-            let _ = self.session.0.orders.send(Order::Abandon(self.ids.upstream));
+            let _ = self.session.0.orders.unbounded_send(Order::Abandon(self.ids.upstream));
         }
     }
 }

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
+use futures_channel::mpsc;
 use tokio::{
     select,
-    sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use wharf_proto::transport::{Connect, EndReason, Link};
@@ -174,7 +174,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         handshake: Handshake,
     ) {
         let (pulse, life) = Pulse::new();
-        let (order, orders) = mpsc::unbounded_channel();
+        let (order, orders) = mpsc::unbounded();
         let home = Arc::clone(&self.bucket);
         let session = Session::new(home, link, handshake, life, order, permit.makes_room());
         let mut permit = Some(permit);

@@ -9,11 +9,8 @@ use std::{
     },
 };
 
-use tokio::{
-    select,
-    sync::{broadcast, mpsc},
-    time::Instant,
-};
+use futures_channel::mpsc::UnboundedSender;
+use tokio::{select, sync::broadcast, time::Instant};
 use wharf_proto::{
     Json, Message, Notification, ProgressToken, Request, RequestId, Response, Revision,
     transport::{CallError, EndReason, Fault, Link},
@@ -43,7 +40,7 @@ pub(crate) struct Shared<L: Link> {
     pub(crate) link: L,
     pub(crate) handshake: Handshake,
     pub(crate) life: Arc<Life>,
-    pub(crate) orders: mpsc::UnboundedSender<Order>,
+    pub(crate) orders: UnboundedSender<Order>,
     pub(crate) usage: Usage,
     pub(crate) inbound: OnceLock<broadcast::WeakSender<Message>>,
     pub(crate) opened: Instant,
@@ -81,8 +78,7 @@ pub(crate) struct Usage {
     pub(crate) makes_room: Arc<AtomicBool>,
 }
 
-/// What an owner is told. Small: a session has room for some from the
-/// beginning.
+/// What an owner is told.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// A caller has given the call of that number up: tell the upstream.
@@ -98,7 +94,7 @@ pub(crate) enum Order {
     /// The last lease of a session that has ended came back.
     Vacate,
     /// End the session.
-    Close(Box<CloseReason>),
+    Close(CloseReason),
     /// Somebody listens.
     Listen(broadcast::Sender<Message>),
 }
@@ -118,7 +114,7 @@ impl<L: Link> Session<L> {
         link: L,
         handshake: Handshake,
         life: Arc<Life>,
-        orders: mpsc::UnboundedSender<Order>,
+        orders: UnboundedSender<Order>,
         makes_room: Arc<AtomicBool>,
     ) -> Self {
         Self(Arc::new(Shared {
@@ -218,7 +214,7 @@ impl<L: Link> Session<L> {
             let weak = sender.downgrade();
             begun = Some(heard);
             // The owner alone holds the sender, so that its end is heard.
-            let _ = self.0.orders.send(Order::Listen(sender));
+            let _ = self.0.orders.unbounded_send(Order::Listen(sender));
             weak
         });
         let heard = begun.or_else(|| Some(inbound.upgrade()?.subscribe())).unwrap_or_else(|| {
@@ -257,12 +253,12 @@ impl<L: Link> Session<L> {
     /// it.
     pub fn close(&self, reason: CloseReason) {
         let _ = self.0.usage.retiring.set(reason.clone());
-        self.order(Order::Close(Box::new(reason)));
+        self.order(Order::Close(reason));
     }
 
     /// Tells the owner. Where it is gone there is nothing left to tell.
     pub(crate) fn order(&self, order: Order) {
-        let _ = self.0.orders.send(order);
+        let _ = self.0.orders.unbounded_send(order);
     }
 
     pub(crate) fn home(&self) -> Arc<Bucket<L>> {

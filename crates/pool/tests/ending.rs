@@ -79,7 +79,7 @@ async fn the_reason_is_there_and_the_calls_have_failed_before_the_goodbye_is_hea
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_does_not_let_go_holds_nobody_up() {
-    let (pool, mut upstream, _) = manners::mannered(manners::Manners::HangsAtGoodbye, |_| {});
+    let (pool, mut upstream, _) = manners::mannered(Manners::HangsAtGoodbye, |_| {});
     let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
     let calling = call(&lease, &request(1));
     let _unanswered = peer.call().await;
@@ -97,11 +97,11 @@ async fn an_upstream_that_does_not_let_go_holds_nobody_up() {
 
 #[tokio::test(start_paused = true)]
 async fn an_upstream_that_takes_no_answers_is_taken_leave_of_all_the_same() {
-    let (pool, mut upstream, hanging) = manners::mannered(manners::Manners::TakesNoAnswers, |_| {});
+    let (pool, mut upstream, hanging) = manners::mannered(Manners::TakesNoAnswers, |_| {});
     let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
     peer.say(support::read(r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#));
     settle().await;
-    assert_eq!(hanging.load(std::sync::atomic::Ordering::Relaxed), 1);
+    assert_eq!(hanging.load(Ordering::Relaxed), 1);
     let begun = tokio::time::Instant::now();
     lease.close(CloseReason::Retired);
     assert!(matches!(peer.hear().await, Some(Heard::Goodbye)));

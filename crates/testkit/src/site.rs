@@ -24,7 +24,7 @@ const BACKLOG: u32 = 1024;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What a server is reached by, and how it answers.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct SiteSettings {
     /// The transports it speaks.
     pub transport: Transport,
@@ -35,6 +35,9 @@ pub struct SiteSettings {
     /// Whether it leaves Nagle's algorithm on, and writes the head of an event
     /// stream apart from the first event, as many servers do.
     pub nagle: bool,
+    /// How many sessions it keeps over each transport; the one that has been
+    /// idle for the longest makes room over streamable HTTP. Default: 10,000.
+    pub max_sessions: usize,
 }
 
 /// The transports that a server speaks.
@@ -123,6 +126,18 @@ impl SiteSettings {
     }
 }
 
+impl Default for SiteSettings {
+    fn default() -> Self {
+        Self {
+            transport: Transport::default(),
+            answers: Answers::default(),
+            sessions: Sessions::default(),
+            nagle: false,
+            max_sessions: 10_000,
+        }
+    }
+}
+
 // === impl Transport ===
 
 impl Transport {
@@ -155,10 +170,12 @@ impl<B: Backend> Site<B> {
             let mut http = wharf_streamable_http::server::ServerSettings::new(guard.clone());
             http.answers = settings.answers;
             http.sessions = settings.sessions;
+            http.max_sessions = settings.max_sessions;
             wharf_streamable_http::server::Server::new(Arc::clone(backend), http)
         });
         let sse = settings.transport.has_sse().then(|| {
-            let sse = wharf_sse::ServerSettings::new(guard, MESSAGES);
+            let mut sse = wharf_sse::ServerSettings::new(guard, MESSAGES);
+            sse.max_sessions = settings.max_sessions;
             wharf_sse::Server::new(Arc::clone(backend), sse)
         });
         Self { http, sse, tally, nagle: settings.nagle }

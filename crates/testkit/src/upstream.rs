@@ -97,6 +97,7 @@ impl<B: Backend> Upstream<B> {
                 answers: settings.answers,
                 sessions: settings.sessions,
                 nagle: settings.nagle,
+                ..SiteSettings::default()
             },
             tally: Tally::default(),
             running: None,

@@ -6,9 +6,11 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{
     select,
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, watch},
     task::JoinSet,
     time::{Duration, Instant, sleep_until, timeout, timeout_at},
 };
@@ -43,7 +45,8 @@ type Examination = Pin<Box<dyn Future<Output = Result<(), ProbeFailure>> + Send>
 pub(super) struct Attended<C: Connect<Target = Key>> {
     session: Session<C::Link>,
     feed: C::Feed,
-    orders: mpsc::UnboundedReceiver<Order>,
+    /// Of a kind that weighs little while it is empty, as it mostly is.
+    orders: UnboundedReceiver<Order>,
     /// Small things said to the upstream beside the calls.
     errands: JoinSet<()>,
     errand_limit: Duration,
@@ -65,7 +68,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
     pub(super) fn new(
         session: Session<C::Link>,
         feed: C::Feed,
-        orders: mpsc::UnboundedReceiver<Order>,
+        orders: UnboundedReceiver<Order>,
         dates: Dates,
         bucket: &Bucket<C::Link>,
     ) -> Self {
@@ -96,7 +99,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
                 // chatty upstream.
                 biased;
                 () = owner.shift.stop.cancelled() => Err(owner.stopped().0),
-                Some(order) = self.orders.recv() => self.obey(order, owner),
+                Some(order) = self.orders.next() => self.obey(order, owner),
                 () = at(self.look_again) => self.look(owner),
                 examined = conclusion(&mut self.examination) => self.conclude(examined, owner),
                 Ok(()) = self.alarms.changed() => {
@@ -180,7 +183,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
 
     fn obey(&mut self, order: Order, owner: &Owner<C>) -> Result<(), CloseReason> {
         match order {
-            Order::Close(reason) => return Err(*reason),
+            Order::Close(reason) => return Err(reason),
             Order::Abandon(number) => self.cancel(number),
             Order::Examine => self.begin_examination(owner),
             Order::Moved => return self.look(owner),
@@ -259,7 +262,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
     pub(super) async fn let_calls_learn(&mut self) {
         let deadline = Instant::now() + HEARSAY;
         while self.session.usage().leases.load(Relaxed) > 0 {
-            let Ok(Some(order)) = timeout_at(deadline, self.orders.recv()).await else { return };
+            let Ok(Some(order)) = timeout_at(deadline, self.orders.next()).await else { return };
             if let Order::Close(_) = order {
                 return;
             }
@@ -270,7 +273,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
     /// is still to be said (a cancellation, most likely) is said before it.
     pub(super) async fn take_leave(mut self: Box<Self>, owner: &Owner<C>) {
         self.orders.close();
-        while let Ok(order) = self.orders.try_recv() {
+        while let Some(Some(order)) = self.orders.next().now_or_never() {
             if let Order::Abandon(number) = order {
                 self.cancel(number);
             }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tracing::debug;
-use wharf_http::{Answer, Endpoint, EventReader, HttpClient, Sending, Target, collect};
+use wharf_http::{Answer, EventReader, HttpClient, Sending, Target, collect};
 use wharf_proto::{
     Revision, SessionId, Trace, header as names,
     transport::{CallError, EndReason, Fault},
@@ -29,9 +29,8 @@ use super::{
 pub(super) struct Wire {
     pub(super) http: HttpClient,
     pub(super) settings: ClientSettings,
-    endpoint: Endpoint,
-    /// The headers of a POST before the handshake is over.
-    opening: HeaderMap,
+    /// Where the upstream is, and what goes with each request.
+    target: Target,
     /// Given with the answer to `initialize`, if at all.
     session: OnceLock<HeaderValue>,
     agreed: OnceLock<Agreed>,
@@ -52,16 +51,10 @@ struct Agreed {
 
 impl Wire {
     pub(super) fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Self {
-        let mut opening = target.headers;
-        opening.entry(header::HOST).or_insert_with(|| target.endpoint.host_header());
-        let accepted = HeaderValue::from_static("application/json, text/event-stream");
-        opening.insert(header::ACCEPT, accepted);
-        opening.insert(header::CONTENT_TYPE, HeaderValue::from_static(names::JSON));
         Self {
             http,
             settings,
-            endpoint: target.endpoint,
-            opening,
+            target,
             session: OnceLock::new(),
             agreed: OnceLock::new(),
             ended: OnceLock::new(),
@@ -81,7 +74,7 @@ impl Wire {
 
     /// Sends `initialize`, which belongs to no session yet.
     pub(super) fn post_opening(&self, text: Bytes) -> Result<Sending, CallError> {
-        self.send(Method::POST, self.opening.clone(), text)
+        self.send(Method::POST, self.opening(), text)
     }
 
     /// Opens an event stream: a new one, or one that broke off after the
@@ -131,10 +124,10 @@ impl Wire {
         let request = self.request(Method::DELETE, headers, Bytes::new());
         match self.http.send(request).await {
             Ok(answer) => {
-                debug!(upstream = %self.endpoint, status = %answer.status(), "session deleted");
+                debug!(upstream = %self.target.endpoint, status = %answer.status(), "session deleted");
                 self.http.finish(answer.into_body());
             }
-            Err(error) => debug!(upstream = %self.endpoint, %error, "session not deleted"),
+            Err(error) => debug!(upstream = %self.target.endpoint, %error, "session not deleted"),
         }
     }
 
@@ -144,6 +137,8 @@ impl Wire {
             let version = HeaderValue::from_static(revision.as_str());
             headers.insert(names::PROTOCOL_VERSION, version);
         }
+        // A clone has room for what it holds and no more.
+        let headers = headers.clone();
         // A link shakes hands once: what it agreed on first holds.
         let _ = self.agreed.set(Agreed { revision, headers });
         self.feed.wake();
@@ -226,16 +221,27 @@ impl Wire {
     fn request(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.endpoint.uri().clone();
+        *request.uri_mut() = self.target.endpoint.uri().clone();
         *request.headers_mut() = headers;
         request
+    }
+
+    /// The headers of a POST before the handshake is over. Made when they are
+    /// needed, which is once or twice, and not kept.
+    fn opening(&self) -> HeaderMap {
+        let mut headers = self.target.headers.clone();
+        headers.entry(header::HOST).or_insert_with(|| self.target.endpoint.host_header());
+        let accepted = HeaderValue::from_static("application/json, text/event-stream");
+        headers.insert(header::ACCEPT, accepted);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(names::JSON));
+        headers
     }
 
     fn headers(&self) -> HeaderMap {
         if let Some(agreed) = self.agreed.get() {
             return agreed.headers.clone();
         }
-        let mut headers = self.opening.clone();
+        let mut headers = self.opening();
         if let Some(session) = self.session.get() {
             headers.insert(names::SESSION_ID, session.clone());
         }
@@ -246,7 +252,7 @@ impl Wire {
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.target.endpoint)
             .field("has_session", &self.has_session())
             .field("ended", &self.ended.get())
             .finish_non_exhaustive()

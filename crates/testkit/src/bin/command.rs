@@ -26,6 +26,9 @@ pub(crate) struct Serving {
     /// Leave Nagle's algorithm on, so that small packets may be held back.
     #[arg(long)]
     nagle: bool,
+    /// Keep so many sessions at most.
+    #[arg(long, value_name = "SESSIONS", default_value_t = SiteSettings::default().max_sessions)]
+    max_sessions: usize,
     /// Answer lists in pages of so many items.
     #[arg(long, value_name = "ITEMS")]
     page_size: Option<NonZeroUsize>,
@@ -69,6 +72,7 @@ impl Serving {
             },
             sessions: if self.no_sessions { Sessions::None } else { Sessions::Kept },
             nagle: self.nagle,
+            max_sessions: self.max_sessions,
         }
     }
 }
