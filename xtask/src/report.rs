@@ -1,4 +1,4 @@
-//! What a load test has found: a table, a JSON file and a page.
+//! What a load test has found: a table, a JSON file, a page, and a picture.
 
 use std::{fmt::Write as _, path::Path};
 
@@ -22,7 +22,7 @@ struct Report<'a> {
 /// Raised when a reader of the last version would go wrong.
 const VERSION: u32 = 1;
 
-/// Writes the JSON file and the page.
+/// Writes the JSON file, the page, and the picture of its plots.
 ///
 /// # Errors
 ///
@@ -35,7 +35,8 @@ pub(crate) fn write(runs: &[Run], folder: &Path) -> Result<()> {
     };
     let json = serde_json::to_string_pretty(&Report { version: VERSION, runs });
     save("report.json", json.context("the report is JSON")?)?;
-    save("report.html", page::draw(runs))
+    save("report.html", page::draw(runs))?;
+    save("report.svg", page::picture(runs))
 }
 
 /// A load and what has come of it, for people.

@@ -65,6 +65,11 @@ impl Wire {
         }
     }
 
+    /// The same, for an upstream that is to hold as many sessions as there may be.
+    pub(crate) fn flags_for_many(self) -> Vec<&'static str> {
+        [self.flags(), &["--max-sessions", super::lane::MANY]].concat()
+    }
+
     /// How the configuration of Wharf says it.
     pub(crate) const fn transport(self) -> &'static str {
         match self {

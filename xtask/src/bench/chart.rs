@@ -1,4 +1,4 @@
-//! The plot of a bench: CPU per call of each way, a group of bars for each case.
+//! The plots of a bench: bars, on their side or in groups.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,45 @@ const LEFT: f64 = 60.0;
 const TOP: f64 = 40.0;
 const FOOT: f64 = 150.0;
 
-/// Draws it as a file of SVG.
+/// One bar of a simple plot.
+pub(super) struct Bar {
+    pub(super) label: String,
+    pub(super) value: f64,
+}
+
+/// Draws bars on their side, as a file of SVG.
+pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
+    const ROW: f64 = 24.0;
+    const LABEL: f64 = 130.0;
+    const LONGEST: f64 = 360.0;
+    let most = bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
+    let height = TOP + ROW * bars.len() as f64;
+    let mut svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 {height:.0}" font-family="sans-serif" font-size="11">
+<rect width="100%" height="100%" fill="white"/>
+<text x="16" y="20" font-size="13">{title}</text>
+"#
+    );
+    for (at, bar) in bars.iter().enumerate() {
+        let y = TOP + ROW * at as f64;
+        let wide = LONGEST * bar.value / most;
+        let _ = writeln!(
+            svg,
+            r##"<text x="{:.0}" y="{:.0}" text-anchor="end">{}</text><rect x="{LABEL}" y="{y:.0}" width="{wide:.1}" height="16" fill="#1f6f8b"/><text x="{:.1}" y="{:.0}">{:.1}</text>"##,
+            LABEL - 8.0,
+            y + 12.0,
+            bar.label,
+            LABEL + wide + 6.0,
+            y + 12.0,
+            bar.value
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Draws CPU per call of each way, a group of bars for each case, as a file of
+/// SVG.
 pub(super) fn draw(cases: &[(Case, Vec<LaneRow>)]) -> String {
     let most = cases.iter().flat_map(|(_, rows)| rows).map(|row| row.cpu_per_call);
     let most = most.fold(1.0, f64::max);

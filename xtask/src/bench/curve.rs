@@ -13,7 +13,7 @@ use wharf_testkit::{
 
 use super::{
     case::{Case, Wire},
-    crowd,
+    chart, crowd,
     lane::{Between, Lane, Paved},
     result::write,
     round::{Track, Turns},
@@ -43,6 +43,17 @@ enum Held {
 
 const USERS: usize = 50;
 
+// === impl Held ===
+
+impl Held {
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Tools => "tools",
+        }
+    }
+}
+
 /// Measures each count of each kind.
 ///
 /// # Errors
@@ -70,13 +81,24 @@ pub(super) async fn measure(
             println!(
                 "{:>7} {:<9} {:>7.1} µs of CPU per call, {:>7.0} calls/s",
                 point.count,
-                format!("{held:?}").to_lowercase(),
+                held.label(),
                 point.cpu_per_call,
                 point.calls_per_second
             );
             points.push(point);
         }
     }
+    let bars: Vec<_> = points
+        .iter()
+        .map(|point| {
+            let label = format!("{} {}", point.count, point.held.label());
+            chart::Bar { label, value: point.cpu_per_call }
+        })
+        .collect();
+    write(
+        &out.join("curve.svg"),
+        &chart::bars("CPU of Wharf, microseconds per call, by what it holds", &bars),
+    )?;
     write(&out.join("curve.json"), &serde_json::to_string_pretty(&points)?)
 }
 
@@ -85,7 +107,7 @@ async fn with_sessions(
     count: usize,
     turns: Turns,
 ) -> Result<super::round::Measured> {
-    let upstream = stage.upstream("fast-test", Wire::Json.flags()).await?;
+    let upstream = stage.upstream("fast-test", &Wire::Json.flags_for_many()).await?;
     let paved = Lane::WharfClient.pave(stage, upstream.address(), Wire::Json).await?;
     crowd::open(&paved.url, count).await?;
     ride(paved, "echo", turns).await

@@ -35,7 +35,7 @@ const WARM_UP: usize = 200;
 ///
 /// Where something does not come up.
 pub(super) async fn measure(stage: &Stage, pairs: usize, out: &Path) -> Result<()> {
-    let upstream = stage.upstream("fast-test", Wire::Json.flags()).await?;
+    let upstream = stage.upstream("fast-test", &Wire::Json.flags_for_many()).await?;
     let wharf = Lane::WharfClient.pave(stage, upstream.address(), Wire::Json).await?;
     let pid = wharf.pid().expect("Wharf is a process");
     crowd::open(&wharf.url, WARM_UP).await?;

@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::case::Wire;
 use crate::stage::{Gateway, Process, Stage};
 
+/// Sessions that there is room for: more than are ever measured.
+pub(super) const MANY: &str = "200000";
+
 /// One way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
@@ -91,10 +94,9 @@ impl Lane {
             _ => "scope = \"client\"",
         };
         let transport = wire.transport();
-        // Room for whatever is measured.
-        let limits = "[limits]\nsessions = 200000\nclients = 200000\n";
+        let limits = format!("[limits]\nsessions = {MANY}\nclients = {MANY}\n");
         format!(
-            "{limits}[upstream.bench]\nsessions = 200000\nurl = \"{url}\"\ntransport = \"{transport}\"\n{scope}\n"
+            "{limits}[upstream.bench]\nsessions = {MANY}\nurl = \"{url}\"\ntransport = \"{transport}\"\n{scope}\n"
         )
     }
 }

@@ -45,11 +45,11 @@ pub(super) struct LaneRow {
 ///
 /// Where they cannot be written.
 pub(super) fn publish(results: &[CaseResult], out: &Path) -> Result<()> {
-    let rows: Vec<_> =
+    let cases: Vec<_> =
         results.iter().map(|result| CaseRow { case: result.case, lanes: rows(result) }).collect();
-    let json = serde_json::to_string_pretty(&rows).context("the rows are JSON")?;
+    let json = serde_json::to_string_pretty(&cases).context("the rows are JSON")?;
     write(&out.join("bench.json"), &json)?;
-    let charted: Vec<_> = results.iter().map(|result| (result.case, rows_of(result))).collect();
+    let charted: Vec<_> = results.iter().map(|result| (result.case, rows(result))).collect();
     write(&out.join("bench.svg"), &chart::draw(&charted))
 }
 
@@ -76,10 +76,6 @@ pub(super) fn table(result: &CaseResult) -> String {
         );
     }
     text
-}
-
-fn rows_of(result: &CaseResult) -> Vec<LaneRow> {
-    rows(result)
 }
 
 fn rows(result: &CaseResult) -> Vec<LaneRow> {

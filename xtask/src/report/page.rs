@@ -1,22 +1,23 @@
-//! The page: everything in one file, which needs nothing from outside.
+//! The page and the picture: everything in one file, which needs nothing from outside.
 
 use std::fmt::Write as _;
 
 use super::{
     lines,
-    plot::{Line, Plot},
+    plot::{self, Line, Plot},
 };
 use crate::load::{Run, Sample};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:1240px;margin:2rem auto;padding:0 1rem;color:#222}\
 h2{margin-top:2.5rem}table{border-collapse:collapse}td{padding:.15rem .8rem .15rem 0;vertical-align:top}\
 td:first-child{color:#666;white-space:nowrap}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:1rem}\
-svg{width:100%;font-size:11px}.title{font-size:13px;font-weight:600}.grid{stroke:#e5e5e5}.mark{stroke:#c33;stroke-width:1;opacity:.35}";
+svg{width:100%}";
 
 /// Draws it.
 pub(super) fn draw(runs: &[Run]) -> String {
     let mut html = format!(
-        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Wharf under load</title><style>{STYLE}</style><h1>Wharf under load</h1>"
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Wharf under load</title><style>{STYLE}{}</style><h1>Wharf under load</h1>",
+        plot::STYLE
     );
     html.push_str("<p>Red lines mark where a fault was injected. Times are in microseconds.</p>");
     for run in runs {
@@ -26,6 +27,29 @@ pub(super) fn draw(runs: &[Run]) -> String {
     html
 }
 
+/// Draws the plots alone: a row for each load.
+pub(super) fn picture(runs: &[Run]) -> String {
+    const HEAD: f64 = 30.0;
+    let (wide, high) = plot::SIZE;
+    let row = HEAD + high;
+    let mut svg = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}"><style>{}</style><rect width="100%" height="100%" fill="white"/>"#,
+        4.0 * wide,
+        row * runs.len() as f64,
+        plot::STYLE
+    );
+    for (number, run) in runs.iter().enumerate() {
+        let top = row * number as f64;
+        let headline = escaped(&run.load.headline());
+        let _ = write!(svg, r#"<text x="16" y="{}" font-size="17">{headline}</text>"#, top + 21.0);
+        for (column, plot) in plots(run).iter().enumerate() {
+            svg.push_str(&plot.draw(Some((wide * column as f64, top + HEAD))));
+        }
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
 fn section(html: &mut String, run: &Run) {
     let _ = write!(html, "<section><h2>{}</h2><table>", escaped(&run.load.headline()));
     for (name, value) in lines(run) {
@@ -33,7 +57,7 @@ fn section(html: &mut String, run: &Run) {
     }
     html.push_str("</table><div class=\"plots\">");
     for plot in plots(run) {
-        html.push_str(&plot.draw());
+        html.push_str(&plot.draw(None));
     }
     html.push_str("</div></section>");
 }

@@ -16,6 +16,13 @@ pub(super) struct Line<'a> {
     pub(super) points: Vec<(f64, f64)>,
 }
 
+/// The size of a plot with all that is around it.
+pub(super) const SIZE: (f64, f64) = (LEFT + WIDTH + 16.0, TOP + HEIGHT + 24.0);
+
+/// How the parts of a plot look, for the page or the picture that it is in.
+pub(super) const STYLE: &str = "svg{font:11px system-ui,sans-serif}.title{font-size:13px;font-weight:600}.grid{stroke:#e5e5e5}\
+.mark{stroke:#c33;stroke-width:1;opacity:.35}";
+
 const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 180.0;
 const LEFT: f64 = 64.0;
@@ -25,15 +32,19 @@ const COLOURS: [&str; 5] = ["#1f6f8b", "#e07a3f", "#7a9e3f", "#8b5fa8", "#555555
 // === impl Plot ===
 
 impl Plot<'_> {
-    pub(super) fn draw(&self) -> String {
+    /// As an element of its own, or with its corner at a place in another.
+    pub(super) fn draw(&self, place: Option<(f64, f64)>) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let end = points().map(|point| point.0).fold(1.0, f64::max);
         let most = points().map(|point| point.1).fold(1.0, f64::max);
         let x = |at: f64| LEFT + WIDTH * at / end;
         let y = |value: f64| TOP + HEIGHT - HEIGHT * value / most;
-        let (width, height) = (LEFT + WIDTH + 16.0, TOP + HEIGHT + 24.0);
+        let (width, height) = SIZE;
+        let place =
+            place.map(|(x, y)| format!(r#" x="{x}" y="{y}" width="{width}" height="{height}""#));
+        let place = place.unwrap_or_default();
         let mut svg = format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}"><text class="title" x="{LEFT}" y="14">{title}</text>"#,
+            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"{place} role="img" aria-label="{title}"><text class="title" x="{LEFT}" y="14">{title}</text>"#,
             title = self.title
         );
         for &mark in self.marks.iter().filter(|mark| **mark <= end) {
