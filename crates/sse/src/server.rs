@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wharf_http::{Body, CollectError, Guard, accepts, collect, is_json, unguessable};
 use wharf_proto::{
-    SessionId,
+    Message, SessionId,
     header::{EVENT_STREAM, X_ACCEL_BUFFERING},
     server::Backend,
 };
@@ -20,7 +20,7 @@ mod stream;
 
 use refusal::Refusal;
 use registry::Registry;
-use session::Session;
+use session::{Places, Session};
 use stream::EventBody;
 
 /// What a server half is held to.
@@ -39,6 +39,10 @@ pub struct ServerSettings {
     pub keep_alive: Duration,
     /// How many sessions there may be at once; 10 000 by default.
     pub max_sessions: usize,
+    /// How many calls one session may have under way at once; 1024 by
+    /// default. A call counts until its answer has gone into the stream, so
+    /// that a client which does not read is refused more.
+    pub max_calls: usize,
 }
 
 /// The server half of this transport, for one [`Backend`]. Clones share their
@@ -82,6 +86,7 @@ impl ServerSettings {
             max_body: 16 * 1024 * 1024,
             keep_alive: Duration::from_secs(15),
             max_sessions: 10_000,
+            max_calls: 1024,
         }
     }
 }
@@ -126,7 +131,8 @@ impl<B: Backend> Server<B> {
     /// Refused are hosts and origins that are not served (403), other methods
     /// (405), other content than JSON (415), a request without a session (400)
     /// or of an unknown one (404), a body that is too large (413) or no
-    /// JSON-RPC (400, with a JSON-RPC error).
+    /// JSON-RPC (400, with a JSON-RPC error), and more calls than may be under
+    /// way (503, with a JSON-RPC error; nothing of a batch is taken then).
     ///
     /// # Cancel safety
     ///
@@ -190,7 +196,8 @@ impl<B: Backend> Server<B> {
         if shared.draining.is_cancelled() || shared.stopping.is_cancelled() {
             return Err(Refusal::Full);
         }
-        let (session, outbox) = Session::new(shared.stopping.child_token());
+        let (session, outbox) =
+            Session::new(shared.stopping.child_token(), shared.settings.max_calls);
         let session = Arc::new(session);
         let id = unguessable();
         if !shared.sessions.insert(id.clone(), &session) {
@@ -228,15 +235,13 @@ impl<B: Backend> Server<B> {
         // Held while messages are handed over: the backend must not hear of a
         // session after it was told to close it.
         let _entry = session.enter().ok_or(Refusal::UnknownSession)?;
-        match body {
-            wharf_proto::Body::Single(message) => {
-                shared.deliver(&session, message, &sender).await;
-            }
-            wharf_proto::Body::Batch(messages) => {
-                for message in messages {
-                    shared.deliver(&session, message, &sender).await;
-                }
-            }
+        let messages = match body {
+            wharf_proto::Body::Single(message) => vec![message],
+            wharf_proto::Body::Batch(messages) => messages,
+        };
+        let mut places = places(&session, &messages)?;
+        for message in messages {
+            shared.deliver(&session, message, &mut places, &sender).await;
         }
         Ok(())
     }
@@ -282,6 +287,17 @@ impl<B: Backend> Shared<B> {
             self.backend.close(&open).await;
         }
     }
+}
+
+/// Room for every call among the messages, or for none.
+fn places<S>(session: &Session<S>, messages: &[Message]) -> Result<Places, Refusal> {
+    let calls = messages.iter().filter(|message| matches!(message, Message::Request(_))).count();
+    session.admit(calls).ok_or_else(|| Refusal::Busy {
+        id: match messages {
+            [Message::Request(only)] => Some(only.id().clone()),
+            _ => None,
+        },
+    })
 }
 
 fn event_stream(body: EventBody) -> Response<Body> {

@@ -301,6 +301,75 @@ async fn a_client_that_reads_slowly_holds_up_nobody_else() {
     flood.dropped().await;
 }
 
+#[tokio::test]
+async fn a_client_that_does_not_read_has_only_so_many_calls_under_way() {
+    let mut serving = Serving::with(|mut settings| {
+        settings.max_calls = 4;
+        settings
+    })
+    .await;
+    let client = RawClient::new(serving.address);
+    let mut stream = client.initialize().await;
+    serving.opened().await;
+    // An answer is all that may wait for the client, so that each call waits
+    // for the one before it to be read. The system has room for some.
+    let large = Json::string(&"x".repeat(2 * 1024 * 1024));
+    let large = Response::success(&1.into(), &Json::parse(format!("[{large}]")).expect("JSON"));
+    let call = || client.to(&stream.endpoint);
+    let mut taken = 0;
+    let refused = loop {
+        let response = client.send(call(), text(&request(1, "tools/call", "{}"))).await;
+        if response.status() != 202 {
+            break response;
+        }
+        taken += 1;
+        assert!(taken < 40, "calls are taken without bound");
+        serving.call().await.say(Ok(large.clone().into()));
+    };
+    assert!(taken >= 4);
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    let answer = within(collect(refused.into_body(), 4096)).await.expect("a body");
+    let Ok(Message::Response(answer)) = Message::parse(answer) else { panic!("a JSON-RPC error") };
+    assert_eq!(answer.error_code(), Some(code::INTERNAL_ERROR));
+    assert_eq!(answer.id(), Some(&1.into()));
+
+    // What wants no answer is taken, and reading makes room.
+    let note = Notification::new("note", None);
+    client.post(&stream, note.text().clone()).await;
+    assert!(matches!(serving.heard().await, Heard::Notification(_)));
+    for _ in 0..taken {
+        assert!(stream.response().await.result().is_some());
+    }
+    client.post(&stream, text(&request(2, "tools/call", "{}"))).await;
+}
+
+#[tokio::test]
+async fn a_batch_with_more_calls_than_there_is_room_for_is_refused_whole() {
+    let mut serving = Serving::with(|mut settings| {
+        settings.max_calls = 2;
+        settings
+    })
+    .await;
+    let client = RawClient::new(serving.address);
+    let stream = client.initialize().await;
+    serving.opened().await;
+    client.post(&stream, text(&request(1, "tools/call", "{}"))).await;
+    let first = serving.call().await;
+    let note = r#"{"jsonrpc":"2.0","method":"note"}"#;
+    let [one, other] = [2, 3].map(|id| request(id, "tools/call", "{}").text().clone());
+    let (one, other) = (String::from_utf8_lossy(&one), String::from_utf8_lossy(&other));
+    let batch = format!("[{note},{one},{other}]");
+    assert_eq!(client.status(client.to(&stream.endpoint), batch.clone()).await, 503);
+    assert!(serving.has_heard_nothing());
+    first.answer();
+    while client.status(client.to(&stream.endpoint), batch.clone()).await != 202 {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(serving.heard().await, Heard::Notification(_)));
+    drop((serving.call().await, serving.call().await));
+}
+
 // Ends.
 
 #[tokio::test]

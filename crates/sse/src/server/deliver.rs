@@ -9,23 +9,30 @@ use wharf_proto::{
     transport::{Exchange, Feed},
 };
 
-use super::{Sender, Shared, session::Session};
+use super::{
+    Sender, Shared,
+    session::{Place, Places, Session},
+};
 
 // === impl Shared ===
 
 impl<B: Backend> Shared<B> {
-    /// Hands a message on. What it leads to is done by tasks of the session.
+    /// Hands a message on. What it leads to is done by tasks of the session,
+    /// in the places that there are for the calls among its fellows.
     pub(super) async fn deliver(
         self: &Arc<Self>,
         session: &Arc<Session<B::Session>>,
         message: Message,
+        places: &mut Places,
         sender: &Sender,
     ) {
         match message {
             Message::Request(hello) if hello.method() == method::INITIALIZE => {
-                self.initialize(session, hello, sender).await;
+                self.initialize(session, hello, places.take(), sender).await;
             }
-            Message::Request(request) => self.call(session, request, sender).await,
+            Message::Request(request) => {
+                self.call(session, request, places.take(), sender).await;
+            }
             Message::Notification(notification) => {
                 self.tell(session, |backend, open| async move {
                     backend.notify(&open, notification).await;
@@ -47,6 +54,7 @@ impl<B: Backend> Shared<B> {
         self: &Arc<Self>,
         session: &Arc<Session<B::Session>>,
         hello: Request,
+        place: Place,
         sender: &Sender,
     ) {
         if !session.begin_opening() {
@@ -61,13 +69,20 @@ impl<B: Backend> Shared<B> {
             // Before the client can know: its next message may come at once.
             opening.finish_opening(opened.session.clone());
             opening.say(opened.response).await;
+            drop(place);
             if let Some(open) = opened.session {
                 opening.spawn(forward(Arc::clone(&opening), shared.backend.listen(&open)));
             }
         });
     }
 
-    async fn call(&self, session: &Arc<Session<B::Session>>, request: Request, sender: &Sender) {
+    async fn call(
+        &self,
+        session: &Arc<Session<B::Session>>,
+        request: Request,
+        place: Place,
+        sender: &Sender,
+    ) {
         let Some(open) = session.backend() else {
             // A ping is the one request that may come this early (2024-11-05,
             // lifecycle, initialization), and there is nobody else to answer.
@@ -81,7 +96,7 @@ impl<B: Backend> Shared<B> {
         };
         let caller = Caller { headers: &sender.headers, peer: sender.peer };
         let exchange = self.backend.call(&open, request, caller);
-        session.answer(carry(Arc::clone(session), exchange));
+        session.answer(place, carry(Arc::clone(session), exchange));
     }
 
     /// Lets the backend take a message that wants no answer, and waits until

@@ -2,7 +2,7 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 use wharf_http::{Body, Forbidden, empty_response, json_response};
-use wharf_proto::{ErrorObject, ParseError};
+use wharf_proto::{ErrorObject, ParseError, RequestId, code};
 
 /// A request that is answered with an HTTP error.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,11 @@ pub(super) enum Refusal {
     NotJsonRpc(#[from] ParseError),
     #[error("there is no room for another session")]
     Full,
+    #[error(
+        "too many calls of this session are under way: read the answers from the event stream, \
+         and try again later"
+    )]
+    Busy { id: Option<RequestId> },
 }
 
 // === impl Refusal ===
@@ -47,11 +52,23 @@ impl Refusal {
             Self::UnknownSession => empty_response(StatusCode::NOT_FOUND),
             Self::TooLarge => empty_response(StatusCode::PAYLOAD_TOO_LARGE),
             Self::NotJsonRpc(error) => {
-                let object = ErrorObject::new(error.code(), error.to_string());
-                let answer = wharf_proto::Response::failure(error.id(), &object);
-                json_response(StatusCode::BAD_REQUEST, answer.text().clone())
+                self.failure(StatusCode::BAD_REQUEST, error.id(), error.code())
+            }
+            Self::Busy { id } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let mut response = self.failure(status, id.as_ref(), code::INTERNAL_ERROR);
+                // In seconds. There is room as soon as the client reads.
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+                response
             }
             Self::Full => empty_response(StatusCode::SERVICE_UNAVAILABLE),
         }
+    }
+
+    /// The JSON-RPC error that says this.
+    fn failure(&self, status: StatusCode, id: Option<&RequestId>, code: i64) -> Response<Body> {
+        let object = ErrorObject::new(code, self.to_string());
+        let answer = wharf_proto::Response::failure(id, &object);
+        json_response(status, answer.text().clone())
     }
 }

@@ -22,6 +22,8 @@ const OUTBOX_BYTES: u32 = 1024 * 1024;
 pub(super) struct Session<S> {
     outbox: mpsc::Sender<Queued>,
     room: Arc<Semaphore>,
+    /// For calls under way.
+    places: Arc<Semaphore>,
     stage: Mutex<Stage<S>>,
     calls: TaskTracker,
     /// The calls among them that the client waits for.
@@ -35,6 +37,13 @@ pub(super) struct Queued {
     pub(super) _room: OwnedSemaphorePermit,
 }
 
+/// Room for the calls of one POST.
+pub(super) struct Places(OwnedSemaphorePermit);
+
+/// Room for one call, from before it is taken until its answer is in the
+/// outbox. Dropping it gives the room back.
+pub(super) struct Place(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
+
 enum Stage<S> {
     /// The client has not said `initialize` yet, or was refused.
     New,
@@ -47,7 +56,10 @@ enum Stage<S> {
 // === impl Session ===
 
 impl<S> Session<S> {
-    pub(super) fn new(ended: CancellationToken) -> (Self, mpsc::Receiver<Queued>) {
+    pub(super) fn new(
+        ended: CancellationToken,
+        max_calls: usize,
+    ) -> (Self, mpsc::Receiver<Queued>) {
         let (sender, outbox) = mpsc::channel(OUTBOX);
         let (calls, answers) = (TaskTracker::new(), TaskTracker::new());
         // Closed means that one can wait for it; tasks are still taken.
@@ -55,7 +67,8 @@ impl<S> Session<S> {
         answers.close();
         let stage = Mutex::new(Stage::New);
         let room = Arc::new(Semaphore::new(OUTBOX_BYTES as usize));
-        let session = Self { outbox: sender, room, stage, calls, answers, ended };
+        let places = Arc::new(Semaphore::new(max_calls.min(Semaphore::MAX_PERMITS)));
+        let session = Self { outbox: sender, room, places, stage, calls, answers, ended };
         (session, outbox)
     }
 
@@ -71,6 +84,12 @@ impl<S> Session<S> {
         // either it sees this one or this sees the end.
         let token = self.calls.token();
         (!self.ended.is_cancelled()).then_some(token)
+    }
+
+    /// Takes room for so many calls; `None` where too many are under way.
+    pub(super) fn admit(&self, calls: usize) -> Option<Places> {
+        let calls = u32::try_from(calls).ok()?;
+        Arc::clone(&self.places).try_acquire_many_owned(calls).ok().map(Places)
     }
 
     /// The backend's session, once it is open.
@@ -143,11 +162,17 @@ impl<S> Session<S> {
 
     /// Runs a call that the client waits for, and that is dropped when the
     /// session ends.
-    pub(super) fn answer(self: &Arc<Self>, call: impl Future<Output = ()> + Send + 'static)
-    where
+    pub(super) fn answer(
+        self: &Arc<Self>,
+        place: Place,
+        call: impl Future<Output = ()> + Send + 'static,
+    ) where
         S: Send + Sync + 'static,
     {
-        self.spawn(self.answers.track_future(call));
+        self.spawn(self.answers.track_future(async move {
+            let _place = place;
+            call.await;
+        }));
     }
 
     /// Waits until the client waits for no answer.
@@ -171,6 +196,15 @@ impl<S> Session<S> {
     }
 }
 
+// === impl Places ===
+
+impl Places {
+    /// The room for one of the calls.
+    pub(super) fn take(&mut self) -> Place {
+        Place(self.0.split(1).expect("there is a place for each of the calls"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures_util::poll;
@@ -180,7 +214,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waits_for_a_slow_client_is_bounded_in_bytes() {
-        let (session, mut outbox) = Session::<()>::new(CancellationToken::new());
+        let (session, mut outbox) = Session::<()>::new(CancellationToken::new(), 1);
         let text = |length| Json::parse(format!(r#"{{"text":"{}"}}"#, "x".repeat(length)));
         let half = text(OUTBOX_BYTES as usize / 2).expect("is JSON");
         let large = text(2 * OUTBOX_BYTES as usize).expect("is JSON");
