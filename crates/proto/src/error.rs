@@ -49,6 +49,9 @@ pub enum Flaw {
     /// A batch without messages.
     #[error("the batch is empty")]
     EmptyBatch,
+    /// A batch of more than [`Body::MAX_MESSAGES`](crate::Body::MAX_MESSAGES).
+    #[error("the batch has more than {} messages: send it in parts", crate::Body::MAX_MESSAGES)]
+    TooManyMessages,
 }
 
 // === impl ParseError ===

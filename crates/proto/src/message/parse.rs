@@ -1,12 +1,36 @@
 //! From bytes to messages.
 
+use std::fmt;
+
 use bytes::Bytes;
+use serde::{
+    Deserializer as _,
+    de::{Error as _, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 use super::{Body, Members, Message, Notification, Outcome, Request, Response};
-use crate::{Flaw, Json, ParseError, RequestId, Text, json};
+use crate::{Flaw, Json, NotJson, ParseError, RequestId, Text, json};
+
+/// Takes the messages off an array one by one, so that of an array which is
+/// none of messages no more is built than its first item.
+struct Walk<'t> {
+    text: &'t Bytes,
+    messages: Vec<Message>,
+    /// Why the walk has stopped, where it was not for the JSON.
+    stopped: Option<ParseError>,
+}
+
+// === impl Body ===
 
 impl Body {
-    /// Reads a body: one message, or an array of them.
+    /// How many messages a batch may have. Each costs more than the bytes that
+    /// it is written in, and no client has use for so many at once.
+    pub const MAX_MESSAGES: usize = 1000;
+
+    /// Reads a body: one message, or an array of up to
+    /// [`Body::MAX_MESSAGES`] of them. An array is read up to its first flaw
+    /// and no further.
     ///
     /// # Errors
     ///
@@ -16,16 +40,57 @@ impl Body {
         if bytes.trim_ascii_start().first() != Some(&b'[') {
             return Message::parse(bytes).map(Self::Single);
         }
-        let items = Json::parse(bytes)?.items().expect("an array has items");
-        if items.is_empty() {
-            return Err(ParseError::NotJsonRpc { index: None, id: None, flaw: Flaw::EmptyBatch });
-        }
-        let messages = items.into_iter().enumerate().map(|(index, item)| {
-            Message::parse(item.into_bytes()).map_err(|error| error.at(index))
-        });
-        messages.collect::<Result<_, _>>().map(Self::Batch)
+        batch(&bytes).map(Self::Batch)
     }
 }
+
+fn batch(text: &Bytes) -> Result<Vec<Message>, ParseError> {
+    let mut walk = Walk { text, messages: Vec::new(), stopped: None };
+    let mut json = serde_json::Deserializer::from_str(json::utf8(text)?);
+    let walked = json.deserialize_seq(&mut walk).and_then(|()| json.end());
+    if let Some(error) = walk.stopped {
+        return Err(error);
+    }
+    walked.map_err(NotJson::from)?;
+    if walk.messages.is_empty() {
+        return Err(ParseError::of_batch(Flaw::EmptyBatch));
+    }
+    Ok(walk.messages)
+}
+
+// === impl Walk ===
+
+impl Walk<'_> {
+    fn take(&mut self, item: &RawValue) -> Result<(), ParseError> {
+        let index = self.messages.len();
+        if index == Body::MAX_MESSAGES {
+            return Err(ParseError::of_batch(Flaw::TooManyMessages));
+        }
+        let item = Json::slice_of(self.text, item).into_bytes();
+        self.messages.push(Message::parse(item).map_err(|error| error.at(index))?);
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while let Some(item) = items.next_element::<&RawValue>()? {
+            if let Err(error) = self.take(item) {
+                self.stopped = Some(error);
+                return Err(A::Error::custom("an item is no message"));
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Message ===
 
 impl Message {
     /// Reads one message.
@@ -120,7 +185,13 @@ fn not_an_object(bytes: Bytes) -> ParseError {
     }
 }
 
+// === impl ParseError ===
+
 impl ParseError {
+    const fn of_batch(flaw: Flaw) -> Self {
+        Self::NotJsonRpc { index: None, id: None, flaw }
+    }
+
     fn at(self, index: usize) -> Self {
         match self {
             Self::NotJsonRpc { id, flaw, .. } => Self::NotJsonRpc { index: Some(index), id, flaw },

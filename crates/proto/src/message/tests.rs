@@ -139,6 +139,29 @@ fn a_broken_body_says_where_and_keeps_the_id_it_could_read() {
 }
 
 #[test]
+fn an_array_is_read_up_to_its_first_flaw() {
+    // What comes after it would not even be JSON.
+    let Err(ParseError::NotJsonRpc { index, flaw, .. }) = Body::parse("[1,1,1 oops") else {
+        panic!("the first item is no message")
+    };
+    assert!(matches!((index, flaw), (Some(0), Flaw::Shape(_))));
+    let error = Body::parse(r#"[{"jsonrpc":"2.0","method":"m"} oops"#).expect_err("is broken");
+    assert_eq!(error.to_string(), "the body is not JSON: line 1 column 33");
+    let error = Body::parse(r#"[{"jsonrpc":"2.0","method":"m"}] oops"#).expect_err("is broken");
+    assert_eq!(error.code(), code::PARSE_ERROR);
+}
+
+#[test]
+fn a_batch_has_a_largest_number_of_messages() {
+    let message = r#"{"jsonrpc":"2.0","method":"m"}"#;
+    let most = vec![message; Body::MAX_MESSAGES].join(",");
+    let Ok(Body::Batch(messages)) = Body::parse(format!("[{most}]")) else { panic!("a batch") };
+    assert_eq!(messages.len(), Body::MAX_MESSAGES);
+    assert_eq!(flaw(&format!("[{most},{message}]")), Flaw::TooManyMessages);
+    assert_eq!(flaw(&format!("[{most},1 oops")), Flaw::TooManyMessages);
+}
+
+#[test]
 fn a_batch_gives_its_messages_in_order() {
     let Ok(Body::Batch(messages)) = Body::parse(
         r#" [{"jsonrpc":"2.0","id":1,"method":"a"},{"jsonrpc":"2.0","method":"b"} , {"jsonrpc":"2.0","id":"1","result":{}}]"#,
