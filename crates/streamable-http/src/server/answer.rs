@@ -144,7 +144,7 @@ async fn begin<B: Backend>(
 
 /// What a client is told whose session ended under its call. One without a
 /// session loses it to the server's end alone.
-fn gone<B: Backend>(session: &Session<B>) -> Rejection {
+pub(super) fn gone<B: Backend>(session: &Session<B>) -> Rejection {
     match session.id {
         Some(_) => Rejection::UnknownSession,
         None => Rejection::Stopping,

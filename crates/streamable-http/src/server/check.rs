@@ -24,6 +24,11 @@ pub(super) enum Rejection {
     NotJson,
     #[error(transparent)]
     Unread(CollectError),
+    #[error(
+        "the body is larger than the {limit} bytes that `initialize` may have, and everything \
+         else needs the Mcp-Session-Id header"
+    )]
+    LargeHello { limit: usize },
     #[error(transparent)]
     Malformed(ParseError),
     #[error(
@@ -134,7 +139,9 @@ impl Rejection {
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAcceptable { .. } => StatusCode::NOT_ACCEPTABLE,
             Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Unread(CollectError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Unread(CollectError::TooLarge { .. }) | Self::LargeHello { .. } => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Malformed(error) => return (StatusCode::BAD_REQUEST, error.code()),
             Self::Unread(CollectError::Broken { .. })
             | Self::Batch

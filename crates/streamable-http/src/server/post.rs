@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use wharf_http::{Body, collect, empty_response, is_json, json_response, unguessable};
+use wharf_http::{
+    Body, CollectError, collect, empty_response, is_json, json_response, unguessable,
+};
 use wharf_proto::{
     Message, Request, RequestId, Revision, header, method,
     server::{Backend, Caller, Opening},
@@ -19,13 +21,20 @@ use super::{
     check::{Form, Rejection},
     events,
     session::{InUse, Session},
+    table::Place,
 };
 
-/// One POST: who sent it, and in which form it is answered.
+/// How large a body may be that comes without a session, or with one that
+/// there is not: all that it can be is `initialize`.
+const MAX_HELLO: usize = 1024 * 1024;
+
+/// One POST: who sent it, in which session, and in which form it is answered.
 struct Post<'a, B: Backend> {
     shared: &'a Arc<Shared<B>>,
     caller: Caller<'a>,
     form: Form,
+    /// In use since before the body was read, in which time it may have ended.
+    session: Result<InUse<B>, Rejection>,
 }
 
 /// Takes the body of a POST and answers it.
@@ -67,10 +76,29 @@ where
     if !is_json(headers) {
         return Err(Rejection::NotJson);
     }
-    let text = collect(body, shared.settings.max_body).await.map_err(Rejection::Unread)?;
+    // Looked for before the body is read, so that who has none cannot make us
+    // read a large one; missed only when it is known not to be `initialize`.
+    let session = shared.session(headers);
+    let max_body = shared.settings.max_body;
+    let limit = if session.is_ok() { max_body } else { max_body.min(MAX_HELLO) };
+    let text = match collect(body, limit).await {
+        Ok(text) => text,
+        Err(error) => return Err(unread(error, session.err())),
+    };
     let posted = wharf_proto::Body::parse(text).map_err(Rejection::Malformed)?;
-    let post = Post { shared, caller: Caller { headers, peer }, form };
+    let post = Post { shared, caller: Caller { headers, peer }, form, session };
     Ok((post, posted))
+}
+
+/// What a body is refused for that was not read to its end.
+fn unread(error: CollectError, session: Option<Rejection>) -> Rejection {
+    match (error, session) {
+        (CollectError::TooLarge { limit }, Some(Rejection::NoSession)) => {
+            Rejection::LargeHello { limit }
+        }
+        (CollectError::TooLarge { .. }, Some(rejection)) => rejection,
+        (error, _) => Rejection::Unread(error),
+    }
 }
 
 /// A rejection, and the request it answers.
@@ -92,7 +120,7 @@ impl<B: Backend> Post<'_, B> {
 
     async fn call(self, request: Request) -> Result<Response<Body>, Rejection> {
         let shared = self.shared;
-        let session = shared.session(self.caller.headers)?;
+        let session = still_open(self.session)?;
         let exchange = shared.backend.call(&session.state, request, self.caller);
         let calls = InCare::new(shared, Calls::one(exchange), session);
         answer::answer(calls, self.form, Count::One, shared.settings.keep_alive).await
@@ -102,10 +130,12 @@ impl<B: Backend> Post<'_, B> {
     /// client that begins anew may not have forgotten the old one.
     async fn initialize(self, hello: Request) -> Result<Response<Body>, Rejection> {
         let shared = self.shared;
+        // Not in use by this, so that it can make room.
+        drop(self.session);
         // A shutdown waits for the session that may come of this, to close it.
         let _opening = shared.tasks.token();
         let place = match shared.settings.sessions {
-            Sessions::Kept => Some(self.make_room()?),
+            Sessions::Kept => Some(make_room(shared)?),
             Sessions::None => None,
         };
         let opening = shared.backend.open(hello, self.caller);
@@ -139,19 +169,10 @@ impl<B: Backend> Post<'_, B> {
         Ok(answer)
     }
 
-    fn make_room(&self) -> Result<super::table::Place, Rejection> {
-        let (place, evicted) = self.shared.table.reserve().ok_or(Rejection::Full)?;
-        if let Some(session) = evicted {
-            tracing::debug!("an idle session makes room for another");
-            self.shared.end(session).leave_to_task();
-        }
-        Ok(place)
-    }
-
     /// Takes a notification or a response.
     async fn said(self, message: Message) -> Result<Response<Body>, Rejected> {
-        let session = self.session()?;
-        self.deliver(session, vec![message]).await;
+        let session = still_open(self.session).map_err(of_no_request)?;
+        deliver(self.shared, session, vec![message]).await;
         Ok(empty_response(StatusCode::ACCEPTED))
     }
 
@@ -166,15 +187,15 @@ impl<B: Backend> Post<'_, B> {
         if requests.iter().any(|request| request.method() == method::INITIALIZE) {
             return Err((Rejection::BatchedInitialize, None));
         }
-        let session = self.session()?;
+        let shared = self.shared;
+        let session = still_open(self.session).map_err(of_no_request)?;
         if !session.revision.is_none_or(Revision::has_batches) {
             return Err((Rejection::Batch, None));
         }
-        let session = self.deliver(session, said).await;
+        let session = deliver(shared, session, said).await;
         if requests.is_empty() {
             return Ok(empty_response(StatusCode::ACCEPTED));
         }
-        let shared = self.shared;
         let exchanges: Vec<_> = requests
             .into_iter()
             .map(|request| shared.backend.call(&session.state, request, self.caller))
@@ -182,44 +203,63 @@ impl<B: Backend> Post<'_, B> {
         let calls = InCare::new(shared, Calls::many(exchanges), session);
         answer::answer(calls, self.form, Count::Several, shared.settings.keep_alive)
             .await
-            .map_err(|rejection| (rejection, None))
+            .map_err(of_no_request)
     }
+}
 
-    fn session(&self) -> Result<InUse<B>, Rejected> {
-        self.shared.session(self.caller.headers).map_err(|rejection| (rejection, None))
+fn make_room<B: Backend>(shared: &Shared<B>) -> Result<Place, Rejection> {
+    let (place, evicted) = shared.table.reserve().ok_or(Rejection::Full)?;
+    if let Some(session) = evicted {
+        tracing::debug!("an idle session makes room for another");
+        shared.end(session).leave_to_task();
     }
+    Ok(place)
+}
 
-    /// Gives the backend what wants no answer, one after the other, also when
-    /// the client does not wait for it: what was taken is taken.
-    async fn deliver(&self, session: InUse<B>, said: Vec<Message>) -> InUse<B> {
-        if said.is_empty() {
-            return session;
-        }
-        let in_use = Arc::clone(session.session()).enter();
-        let backend = Arc::clone(&self.shared.backend);
-        let ended = session.ended();
-        let delivery = async move {
-            for message in said {
-                match message {
-                    Message::Notification(notification) => {
-                        backend.notify(&in_use.state, notification).await;
-                    }
-                    Message::Response(response) => {
-                        backend.respond(&in_use.state, response).await;
-                    }
-                    // Requests are calls.
-                    Message::Request(_) => {}
+/// The session, unless it has ended while the body came.
+fn still_open<B: Backend>(session: Result<InUse<B>, Rejection>) -> Result<InUse<B>, Rejection> {
+    let session = session?;
+    if session.has_ended() { Err(answer::gone(&session)) } else { Ok(session) }
+}
+
+const fn of_no_request(rejection: Rejection) -> Rejected {
+    (rejection, None)
+}
+
+/// Gives the backend what wants no answer, one after the other, also when
+/// the client does not wait for it: what was taken is taken.
+async fn deliver<B: Backend>(
+    shared: &Shared<B>,
+    session: InUse<B>,
+    said: Vec<Message>,
+) -> InUse<B> {
+    if said.is_empty() {
+        return session;
+    }
+    let in_use = Arc::clone(session.session()).enter();
+    let backend = Arc::clone(&shared.backend);
+    let ended = session.ended();
+    let delivery = async move {
+        for message in said {
+            match message {
+                Message::Notification(notification) => {
+                    backend.notify(&in_use.state, notification).await;
                 }
+                Message::Response(response) => {
+                    backend.respond(&in_use.state, response).await;
+                }
+                // Requests are calls.
+                Message::Request(_) => {}
             }
-        };
-        let delivery = async move {
-            tokio::select! {
-                biased;
-                () = delivery => {}
-                () = ended => {}
-            }
-        };
-        Carried::new(&self.shared.tasks, delivery).await;
-        session
-    }
+        }
+    };
+    let delivery = async move {
+        tokio::select! {
+            biased;
+            () = delivery => {}
+            () = ended => {}
+        }
+    };
+    Carried::new(&shared.tasks, delivery).await;
+    session
 }

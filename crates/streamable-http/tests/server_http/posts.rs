@@ -1,6 +1,9 @@
 //! What a POST has to be, and what comes back where it is not.
 
 use http::{Method, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt as _, StreamBody};
+use tokio::sync::oneshot;
 
 use crate::{
     backend::Heard,
@@ -55,6 +58,51 @@ async fn a_body_over_the_limit_is_a_413_announced_or_not() {
     );
     let answer = stage.raw(chunked.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(stage.is_silent());
+}
+
+#[tokio::test]
+async fn a_large_body_of_no_known_session_is_refused_before_it_is_read() {
+    let mut stage = Stage::new().await;
+    let (id, _) = stage.open().await;
+    // Two megabytes of the sixteen that there may be are announced; none come.
+    let head = |session: &str| {
+        format!(
+            "POST /mcp HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\naccept: {BOTH}\r\n{session}\
+             content-length: 2097152\r\n\r\n"
+        )
+    };
+    let answer = stage.raw(head("mcp-session-id: no-such-session\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(answer.contains("`initialize`"), "{answer}");
+    let answer = stage.raw(head("").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("Mcp-Session-Id"), "{answer}");
+
+    let large = format!("{}{}", request(1, "echo"), " ".repeat(2 << 20));
+    assert_eq!(stage.ask(post(large).of(&id)).await.status, StatusCode::OK);
+    assert!(stage.is_silent());
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_a_body_comes_is_a_404() {
+    let mut stage = Stage::new().await;
+    let (id, _) = stage.open().await;
+    let (head, whole) = call(1).of(&id).direct().into_parts();
+    let (comes, is_due) = oneshot::channel::<()>();
+    let late = async move {
+        is_due.await.expect("it comes");
+        whole.collect().await.map(|whole| Frame::data(whole.to_bytes()))
+    };
+    let body = StreamBody::new(Box::pin(futures_util::stream::once(late)));
+    let server = stage.server.clone();
+    let mut handling = Box::pin(server.handle(http::Request::from_parts(head, body), None));
+    assert!(futures_util::poll!(&mut handling).is_pending());
+    assert_eq!(stage.ask(delete().of(&id)).await.status, StatusCode::NO_CONTENT);
+    assert_eq!(stage.closed().await, 1);
+    comes.send(()).expect("it is waited for");
+    assert_eq!(handling.await.status(), StatusCode::NOT_FOUND);
     assert!(stage.is_silent());
 }
 
