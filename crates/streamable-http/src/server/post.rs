@@ -134,10 +134,10 @@ impl<B: Backend> Post<'_, B> {
         drop(self.session);
         // A shutdown waits for the session that may come of this, to close it.
         let _opening = shared.tasks.token();
-        let place = match shared.settings.sessions {
-            Sessions::Kept => Some(make_room(shared)?),
-            Sessions::None => None,
-        };
+        let is_kept = shared.settings.sessions == Sessions::Kept;
+        if is_kept && !shared.table.has_room() {
+            return Err(Rejection::Full);
+        }
         let opening = shared.backend.open(hello, self.caller);
         let opening = shared.stop.run_until_cancelled(opening).await;
         let Opening { response, session } = opening.ok_or(Rejection::Stopping)?;
@@ -153,10 +153,12 @@ impl<B: Backend> Post<'_, B> {
         let id = unguessable();
         let header = HeaderValue::from_str(id.expose()).expect("an id is visible ASCII");
         let session = Session::new(id.clone(), state, response.agreed_revision(), &shared.stop);
-        let Some(place) = place else {
+        // Only now: a session that is refused must take nobody's place. What
+        // room there was may have gone to another meanwhile.
+        let Some(place) = is_kept.then(|| make_room(shared)).flatten() else {
             // Nobody will find it.
             shared.end(session).leave_to_task();
-            return Ok(answer);
+            return if is_kept { Err(Rejection::Full) } else { Ok(answer) };
         };
         shared.table.insert(id, Arc::clone(&session), place);
         shared.sweep();
@@ -207,13 +209,13 @@ impl<B: Backend> Post<'_, B> {
     }
 }
 
-fn make_room<B: Backend>(shared: &Shared<B>) -> Result<Place, Rejection> {
-    let (place, evicted) = shared.table.reserve().ok_or(Rejection::Full)?;
+fn make_room<B: Backend>(shared: &Shared<B>) -> Option<Place> {
+    let (place, evicted) = shared.table.reserve()?;
     if let Some(session) = evicted {
         tracing::debug!("an idle session makes room for another");
         shared.end(session).leave_to_task();
     }
-    Ok(place)
+    Some(place)
 }
 
 /// The session, unless it has ended while the body came.

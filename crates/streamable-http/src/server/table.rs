@@ -59,6 +59,14 @@ impl<B: Backend> Table<B> {
         Some(Arc::clone(&shard.get(&id)?.session).enter())
     }
 
+    /// Whether there is room for a session, or an idle one that can make it.
+    pub(super) fn has_room(&self) -> bool {
+        let has_idle = |shard: &RwLock<Shard<B>>| {
+            read(shard).values().any(|entry| entry.session.idle().is_some())
+        };
+        self.room.available_permits() > 0 || self.shards.iter().any(has_idle)
+    }
+
     /// Reserves room for a session. Where there is none, the session that has
     /// been idle for the longest is taken out for it.
     pub(super) fn reserve(&self) -> Option<(Place, Option<Arc<Session<B>>>)> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::Id,
 };
 use wharf_proto::{
@@ -26,6 +26,8 @@ pub(crate) struct Scripted {
     pub is_open_to_anonymous: bool,
     /// `initialize` is never answered.
     pub is_stuck: bool,
+    /// An `initialize` with the header `x-gated` waits here.
+    pub gate: Arc<Semaphore>,
 }
 
 /// What the backend hears. The numbers are those of sessions, in the order in
@@ -33,6 +35,8 @@ pub(crate) struct Scripted {
 #[derive(Debug)]
 pub(crate) enum Heard {
     Opened(Arc<Kept>),
+    /// An `initialize` has come to the gate.
+    Waits,
     Call(Call),
     Notified(usize, Notification),
     Responded(usize, Response),
@@ -77,6 +81,7 @@ impl Scripted {
             sessions: AtomicUsize::new(0),
             is_open_to_anonymous: false,
             is_stuck: false,
+            gate: Arc::new(Semaphore::new(0)),
         };
         (backend, hears)
     }
@@ -91,9 +96,13 @@ impl Backend for Scripted {
     type Exchange = Played;
     type Feed = Fed;
 
-    async fn open(&self, hello: Request, _: Caller<'_>) -> Opening<Kept> {
+    async fn open(&self, hello: Request, caller: Caller<'_>) -> Opening<Kept> {
         if self.is_stuck {
             std::future::pending::<()>().await;
+        }
+        if caller.headers.contains_key("x-gated") {
+            self.tell(Heard::Waits);
+            self.gate.acquire().await.expect("the gate stays").forget();
         }
         let Some(requested) = hello.requested_revision() else {
             let error = ErrorObject::new(code::INVALID_PARAMS, "which revision?");

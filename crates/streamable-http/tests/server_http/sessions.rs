@@ -1,8 +1,9 @@
 //! Sessions: opened, found, ended, forgotten.
 
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use http::{StatusCode, header};
+use tokio::sync::Semaphore;
 use wharf_proto::server::Refusal;
 use wharf_streamable_http::server::Sessions;
 
@@ -231,6 +232,40 @@ async fn the_session_that_is_idle_for_the_longest_makes_room() {
     assert_eq!(stage.server.sessions(), 2);
     let echo = post(request(1, "echo")).of(&second);
     assert_eq!(stage.ask_direct(echo).await.status(), StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_refused_initialize_ends_nobodys_session() {
+    let mut settings = settings();
+    settings.max_sessions = 1;
+    let mut stage = Stage::with(settings, |_| {}).await;
+    let (id, _) = stage.open().await;
+    let got = stage.ask(post(request(1, "initialize"))).await;
+    assert_eq!(got.error(), (-32602, Some("1".to_owned())));
+    assert!(stage.is_silent());
+    assert_eq!(stage.ask(post(request(1, "echo")).of(&id)).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_session_for_which_there_is_no_room_any_more_is_closed() {
+    let mut settings = settings();
+    settings.max_sessions = 1;
+    let gate = Arc::new(Semaphore::new(0));
+    let gated = Arc::clone(&gate);
+    let mut stage = Stage::with(settings, |backend| backend.gate = gated).await;
+    let slow = stage.begin(hello("2025-11-25").with("x-gated", "yes"));
+    // It is under way when there is room yet, and finds none afterwards.
+    let Heard::Waits = stage.hear().await else { panic!("it waits at the gate") };
+    let (id, _) = stage.open().await;
+    let reply = stage.begin(call(1).of(&id));
+    let call = stage.call().await;
+    gate.add_permits(1);
+    let Heard::Opened(session) = stage.hear().await else { panic!("a session is opened") };
+    let got = slow.got().await;
+    assert_eq!((got.status, got.session()), (StatusCode::SERVICE_UNAVAILABLE, None));
+    assert_eq!(stage.closed().await, session.number);
+    call.answer("{}");
+    assert_eq!(reply.got().await.status, StatusCode::OK);
 }
 
 #[tokio::test]
