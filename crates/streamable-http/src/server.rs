@@ -26,6 +26,7 @@ mod post;
 mod replay;
 mod resume;
 mod session;
+mod strays;
 mod streams;
 mod sweep;
 mod table;
@@ -36,6 +37,7 @@ pub use replay::Replay;
 use check::Rejection;
 use replay::Total;
 use session::{InUse, Session};
+use strays::Strays;
 use table::Table;
 
 /// The server half of streamable HTTP, in front of a [`Backend`].
@@ -76,6 +78,10 @@ pub struct ServerSettings {
     pub max_sessions: usize,
     /// What becomes of a call whose client goes away.
     pub on_disconnect: OnDisconnect,
+    /// How many calls of one session go on without their clients. Beyond that
+    /// those that have done so for the longest are dropped. All calls of
+    /// clients without a session count as those of one. 256; zero keeps none.
+    pub max_kept_calls: usize,
     /// How much is kept of streams that break off.
     pub replay: Replay,
 }
@@ -107,8 +113,10 @@ pub enum Sessions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDisconnect {
     /// It goes on, in the care of its session: a disconnect is not a
-    /// cancellation (2025-03-26, transports, sending messages). A client of a
-    /// revision for which it is one has its calls dropped all the same.
+    /// cancellation (2025-03-26, transports, sending messages), also where the
+    /// client has heard of no stream by which to ask for the answer. No more
+    /// than [`ServerSettings::max_kept_calls`] do. A client of a revision for
+    /// which a disconnect is a cancellation has its calls dropped all the same.
     #[default]
     Keep,
     /// It is dropped.
@@ -122,6 +130,8 @@ struct Shared<B: Backend> {
     table: Table<B>,
     /// What is kept of streams.
     kept: Arc<Total>,
+    /// What clients without a session have left behind.
+    strays: Arc<Strays>,
     /// Calls whose client is gone, sessions being closed, the sweeper.
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -139,6 +149,7 @@ impl<B: Backend> Server<B> {
                 backend,
                 table: Table::new(settings.max_sessions),
                 kept: Total::new(settings.replay.total_bytes),
+                strays: Arc::default(),
                 settings,
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -240,6 +251,7 @@ impl ServerSettings {
             idle_session: Duration::from_secs(30 * 60),
             max_sessions: 10_000,
             on_disconnect: OnDisconnect::Keep,
+            max_kept_calls: 256,
             replay: Replay::default(),
         }
     }
@@ -268,7 +280,8 @@ impl<B: Backend> Shared<B> {
         }
         let revision = check::revision(headers)?.unwrap_or(Revision::ASSUMED);
         let state = self.backend.anonymous().ok_or(Rejection::NoSession)?;
-        Ok(Session::anonymous(state, revision, self.stop.clone()).enter())
+        let strays = Arc::clone(&self.strays);
+        Ok(Session::anonymous(state, revision, strays, self.stop.clone()).enter())
     }
 
     /// The session of a client that wants to listen, or to go.

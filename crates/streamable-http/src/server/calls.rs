@@ -19,7 +19,7 @@ use wharf_proto::{
 
 use super::{
     OnDisconnect, Shared, carry, event_id::Kind, events, session::InUse, session::Session,
-    tape::Writer,
+    strays::Leave, tape::Writer,
 };
 
 /// What the calls say, and at last each its answer.
@@ -33,7 +33,8 @@ pub(super) struct Call<E>(Option<E>);
 
 /// The calls of one POST while somebody waits for them. When that somebody
 /// goes away before the end, the calls go on in a task, if they are to be
-/// kept; that task ends with the session at the latest.
+/// kept; that task ends with the session at the latest, and earlier where many
+/// others follow it.
 pub(super) struct InCare<B: Backend> {
     shared: Arc<Shared<B>>,
     /// Both are there until they move into a task.
@@ -54,6 +55,14 @@ impl<E: Exchange<Error = Refusal>> Calls<E> {
     pub(super) fn many(exchanges: impl IntoIterator<Item = E>) -> Self {
         let calls = exchanges.into_iter().map(|exchange| Call(Some(exchange)));
         Self::Many(select_all(calls))
+    }
+
+    /// How many there are that have not ended.
+    fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(calls) => calls.len(),
+        }
     }
 
     /// Those that go on without their client.
@@ -200,22 +209,26 @@ impl<B: Backend> Drop for InCare<B> {
         if self.is_over || !self.is_kept() {
             return;
         }
+        let most = self.shared.settings.max_kept_calls;
         if let Some((calls, in_use)) = self.held.take()
             && let Some(calls) = calls.survivors()
+            && let Some(leave) = in_use.strays.admit(calls.len(), most)
         {
             let shared = Arc::downgrade(&self.shared);
-            let keeping = keep(calls, in_use, self.tape.take(), shared);
+            let keeping = keep(calls, in_use, leave, self.tape.take(), shared);
             carry::spawn(&self.shared.tasks, keeping);
         }
     }
 }
 
-/// Polls calls to their end, or to the session's, and writes down what they
+/// Polls calls to their end, to the session's, or for as long as they have
+/// leave, and writes down what they
 /// say for a client that comes back. The server is held weakly: when nobody
 /// serves any more, calls must not keep it up.
 async fn keep<B: Backend>(
     mut calls: Calls<B::Exchange>,
     in_use: InUse<B>,
+    leave: Leave,
     tape: Option<Writer>,
     shared: Weak<Shared<B>>,
 ) {
@@ -244,6 +257,7 @@ async fn keep<B: Backend>(
     tokio::select! {
         biased;
         () = in_use.ended() => {}
+        _ = leave => {}
         () = to_the_end => {}
     }
 }

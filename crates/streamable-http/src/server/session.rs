@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wharf_proto::{Revision, SessionId, server::Backend};
 
-use super::{listen::Listening, streams::Streams};
+use super::{listen::Listening, strays::Strays, streams::Streams};
 
 /// A client's session.
 pub(super) struct Session<B: Backend> {
@@ -27,6 +27,8 @@ pub(super) struct Session<B: Backend> {
     pub(super) listening: Listening<B::Feed>,
     /// What its streams have said.
     pub(super) streams: Streams,
+    /// Its calls that go on without their client.
+    pub(super) strays: Arc<Strays>,
     ended: CancellationToken,
     born: Instant,
     /// Requests, streams and calls under way.
@@ -49,22 +51,25 @@ impl<B: Backend> Session<B> {
         revision: Option<Revision>,
         server: &CancellationToken,
     ) -> Arc<Self> {
-        Self::of(Some(id), state, revision, server.child_token())
+        Self::of(Some(id), state, revision, Arc::default(), server.child_token())
     }
 
-    /// The session of a client that keeps none.
+    /// The session of a client that keeps none. All of them leave their calls
+    /// in the same place.
     pub(super) fn anonymous(
         state: Arc<B::Session>,
         revision: Revision,
+        strays: Arc<Strays>,
         server: CancellationToken,
     ) -> Arc<Self> {
-        Self::of(None, state, Some(revision), server)
+        Self::of(None, state, Some(revision), strays, server)
     }
 
     fn of(
         id: Option<SessionId>,
         state: Arc<B::Session>,
         revision: Option<Revision>,
+        strays: Arc<Strays>,
         ended: CancellationToken,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -73,6 +78,7 @@ impl<B: Backend> Session<B> {
             revision,
             listening: Listening::new(),
             streams: Streams::default(),
+            strays,
             ended,
             born: Instant::now(),
             uses: AtomicUsize::new(0),

@@ -40,6 +40,35 @@ async fn a_call_goes_on_when_its_client_goes_within_the_stream() {
 }
 
 #[tokio::test]
+async fn of_too_many_calls_without_their_client_the_oldest_are_dropped() {
+    for anonymous in [false, true] {
+        let mut settings = settings();
+        settings.max_kept_calls = 2;
+        let mut stage = Stage::with(settings, |backend| backend.is_open_to_anonymous = true).await;
+        let (id, _) = stage.open().await;
+        let mut kept = Vec::new();
+        for number in 1..=3 {
+            let ask = if anonymous { call(number) } else { call(number).of(&id) };
+            let reply = stage.begin(ask);
+            let mut call = stage.call().await;
+            drop(reply);
+            call.moved().await;
+            kept.push(call);
+        }
+        kept[0].abandoned().await;
+        assert!(!kept[1].is_abandoned() && !kept[2].is_abandoned());
+        // One that has ended makes room for another.
+        kept[2].answer("{}");
+        kept[2].abandoned().await;
+        let reply = stage.begin(if anonymous { call(4) } else { call(4).of(&id) });
+        let mut fourth = stage.call().await;
+        drop(reply);
+        fourth.moved().await;
+        assert!(!kept[1].is_abandoned() && !fourth.is_abandoned());
+    }
+}
+
+#[tokio::test]
 async fn a_kept_call_ends_with_its_session() {
     let mut stage = Stage::new().await;
     let (id, _) = stage.open().await;
