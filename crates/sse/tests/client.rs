@@ -313,12 +313,15 @@ async fn a_refused_post_says_whether_the_call_may_have_run() {
     let mut upstream = Upstream::start().await;
     let (link, _feed, _events) = linked(&mut upstream).await;
     let statuses = [
-        (400, Fate::NotSent),
+        (302, Fate::MayHaveRun),
+        (400, Fate::MayHaveRun),
         (401, Fate::NotSent),
         (403, Fate::NotSent),
         (405, Fate::NotSent),
+        (406, Fate::NotSent),
         (413, Fate::NotSent),
         (415, Fate::NotSent),
+        (421, Fate::NotSent),
         (429, Fate::NotSent),
         (307, Fate::NotSent),
         (409, Fate::MayHaveRun),

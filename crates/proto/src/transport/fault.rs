@@ -2,6 +2,8 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
+use http::StatusCode;
+
 use crate::ParseError;
 
 /// A call that got no answer.
@@ -54,7 +56,7 @@ pub enum Fault {
     #[error("the upstream answered with HTTP status {status}")]
     Status {
         /// The status.
-        status: http::StatusCode,
+        status: StatusCode,
     },
     /// The upstream does not know the session any more.
     #[error("the upstream has ended the session")]
@@ -140,9 +142,41 @@ impl CallError {
     pub const fn may_have_run(fault: Fault) -> Self {
         Self { fate: Fate::MayHaveRun, fault }
     }
+
+    /// A call that was answered with nothing but a status other than 2xx, with
+    /// [the fate that it tells of](Fate::of).
+    #[must_use]
+    pub fn status(status: StatusCode) -> Self {
+        Self { fate: Fate::of(status), fault: Fault::Status { status } }
+    }
 }
 
 // === impl Fate ===
+
+impl Fate {
+    /// What a status other than 2xx says of a request that was answered with
+    /// nothing else.
+    ///
+    /// It did not run where the server refuses before it looks at what is
+    /// asked: for want of credentials (401, 403), for the path or the method
+    /// (404, 405), for how the message is dressed (406, 413, 415), for the host
+    /// (421) or for the rate (429). Nor has anything been done where the
+    /// request is to be made elsewhere as it is (307, 308).
+    ///
+    /// Any other may have run. 400 should mean that the request was not
+    /// understood, but servers also give it to what fails half-way, such as a
+    /// tool that complains of its arguments; one that refuses before can say so
+    /// in a JSON-RPC error. 301, 302 and 303 are also how a server that has
+    /// done the work says where to look at it. 408, 409, 422 and 5xx come from
+    /// within the work as well as from before it.
+    #[must_use]
+    pub fn of(status: StatusCode) -> Self {
+        match status.as_u16() {
+            401 | 403..=406 | 413 | 415 | 421 | 429 | 307 | 308 => Self::NotSent,
+            _ => Self::MayHaveRun,
+        }
+    }
+}
 
 impl fmt::Display for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -194,5 +228,21 @@ impl std::ops::Deref for Cause {
 impl fmt::Debug for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_tells_whether_the_request_can_have_run() {
+        let fate = |status| Fate::of(StatusCode::from_u16(status).expect("is one"));
+        for status in [307, 308, 401, 403, 404, 405, 406, 413, 415, 421, 429] {
+            assert_eq!(fate(status), Fate::NotSent, "{status}");
+        }
+        for status in [301, 302, 303, 304, 400, 402, 408, 409, 422, 500, 502, 503, 504] {
+            assert_eq!(fate(status), Fate::MayHaveRun, "{status}");
+        }
     }
 }

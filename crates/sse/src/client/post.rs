@@ -88,19 +88,10 @@ impl Future for Post {
 }
 
 /// What a status other than 2xx says of the message. The revision names no
-/// status; these are what servers use.
+/// status; by 404 servers mean the session that the URL names.
 fn refusal(status: StatusCode) -> CallError {
     match status {
         StatusCode::NOT_FOUND => CallError::not_sent(Fault::SessionGone),
-        StatusCode::BAD_REQUEST
-        | StatusCode::UNAUTHORIZED
-        | StatusCode::FORBIDDEN
-        | StatusCode::METHOD_NOT_ALLOWED
-        | StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::UNSUPPORTED_MEDIA_TYPE
-        | StatusCode::TOO_MANY_REQUESTS => CallError::not_sent(Fault::Status { status }),
-        // A redirection is not followed, so nothing has been done yet.
-        _ if status.is_redirection() => CallError::not_sent(Fault::Status { status }),
-        _ => CallError::may_have_run(Fault::Status { status }),
+        _ => CallError::status(status),
     }
 }

@@ -88,11 +88,7 @@ pub(super) fn is_about_the_session(status: StatusCode, body: Bytes) -> bool {
 
 /// The error that a mere status is.
 pub(super) fn error(status: StatusCode) -> CallError {
-    // What is refused before anybody looks at what is asked.
-    let did_not_run =
-        matches!(status.as_u16(), 401 | 403 | 404 | 405 | 406 | 413 | 415 | 421 | 429);
-    let fault = Fault::Status { status };
-    if did_not_run { CallError::not_sent(fault) } else { CallError::may_have_run(fault) }
+    CallError::status(status)
 }
 
 /// The error that a body of another type is.
@@ -165,22 +161,5 @@ mod tests {
         let story = format!("{} session not found", "x".repeat(MAX_NOTICE));
         let status = StatusCode::BAD_REQUEST;
         assert_eq!(name(&judge(status, failure(-32600, &story), true)), "error");
-    }
-
-    #[test]
-    fn a_status_says_whether_the_request_can_have_run() {
-        use wharf_proto::transport::Fate;
-        for (status, fate) in [
-            (400, Fate::MayHaveRun),
-            (401, Fate::NotSent),
-            (404, Fate::NotSent),
-            (429, Fate::NotSent),
-            (500, Fate::MayHaveRun),
-            (502, Fate::MayHaveRun),
-            (503, Fate::MayHaveRun),
-        ] {
-            let status = StatusCode::from_u16(status).expect("is one");
-            assert_eq!(error(status).fate, fate, "{status}");
-        }
     }
 }

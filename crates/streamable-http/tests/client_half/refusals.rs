@@ -98,6 +98,7 @@ async fn an_error_in_a_refusal_is_the_answer() {
 async fn a_status_says_whether_the_request_can_have_run() {
     for (status, fate) in [
         (302, Fate::MayHaveRun),
+        (307, Fate::NotSent),
         (400, Fate::MayHaveRun),
         (401, Fate::NotSent),
         (403, Fate::NotSent),
