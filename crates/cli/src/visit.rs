@@ -1,6 +1,6 @@
 //! A session with one server for the length of a command.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use anyhow::anyhow;
 use tokio::time::Instant;
@@ -58,8 +58,8 @@ pub(crate) enum AskError {
         /// What should be in the answer.
         member: &'static str,
     },
-    /// A page's cursor leads back to the page.
-    #[error("the server's answer to {method} names the page that was just asked for as the next")]
+    /// A page's cursor leads back to a page before it.
+    #[error("the server's answer to {method} names a page as the next that was asked for already")]
     Circular {
         /// What was asked for.
         method: &'static str,
@@ -142,6 +142,7 @@ impl Visit {
     ) -> Result<Vec<Json>, AskError> {
         let mut items = Vec::new();
         let mut cursor: Option<Json> = None;
+        let mut asked = HashSet::new();
         loop {
             let params = cursor.as_ref().map(cursor_params);
             let page = self.ask(method, params.as_ref(), |_| ()).await?;
@@ -149,7 +150,9 @@ impl Visit {
             items.extend(found.ok_or(AskError::Misshapen { method, member })?);
             match page.field("nextCursor").filter(|next| next.to_text().is_some()) {
                 None => return Ok(items),
-                next if next == cursor => return Err(AskError::Circular { method }),
+                Some(next) if !asked.insert(next.clone()) => {
+                    return Err(AskError::Circular { method });
+                }
                 next => cursor = next,
             }
         }

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+mod circular;
+
 use wharf_testkit::{FastTest, FastTime, Upstream, UpstreamSettings};
 
 /// How a command ended.
@@ -306,6 +308,16 @@ async fn a_server_is_listed() {
     assert_eq!(json["tools"].as_array().unwrap().len(), 2);
     assert!(json["tools"][0]["inputSchema"].is_object());
     assert!(json["resourceTemplates"].is_array());
+}
+
+#[test]
+fn a_list_whose_pages_lead_back_is_refused() {
+    let listed = Wharf::with(&["list", &circular::server()]).run();
+    listed.failed(
+        1,
+        "error: the server's answer to tools/list names a page as the next that was asked for \
+         already\n",
+    );
 }
 
 #[tokio::test]
