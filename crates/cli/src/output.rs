@@ -2,21 +2,34 @@
 //! noticed in one place.
 
 use std::{
+    borrow::Cow,
     error::Error,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     iter,
 };
 
 use crate::failure::Failure;
 
-/// Writes to standard output.
+/// Writes to standard output. Much of it is somebody else's text: where it is
+/// a terminal, nothing but line breaks and tabs gets there that would steer
+/// it; a file or a pipe gets everything.
 ///
 /// # Errors
 ///
 /// [`Failure::Unwritable`] where it takes nothing more.
 pub(crate) fn print(text: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(Failure::Unwritable)
+    let text = written(text.as_ref(), stdout.is_terminal());
+    stdout.write_all(&text).and_then(|()| stdout.flush()).map_err(Failure::Unwritable)
+}
+
+fn written(text: &[u8], to_terminal: bool) -> Cow<'_, [u8]> {
+    let steers = |it: char| it.is_control() && !matches!(it, '\n' | '\t');
+    if !to_terminal {
+        return Cow::Borrowed(text);
+    }
+    let text = String::from_utf8_lossy(text).replace(steers, " ");
+    Cow::Owned(text.into_bytes())
 }
 
 /// An error and its causes. A cause that an error above it has told already
@@ -71,6 +84,14 @@ mod tests {
         let rows = rows.map(|row| row.into_iter().map(str::to_owned).collect());
         assert_eq!(table(&rows), "ID    URL\ntime  http://x\n\u{e9}\n");
         assert_eq!(table(&[]), "");
+    }
+
+    #[test]
+    fn a_terminal_gets_nothing_that_steers_it_and_a_pipe_gets_everything() {
+        let text = "a\x1b]0;b\x07\r\n\tc\u{9b}2J\x7f\u{e9}\n".as_bytes();
+        let calm = "a ]0;b  \n\tc 2J \u{e9}\n".as_bytes();
+        assert_eq!(&*written(text, true), calm);
+        assert_eq!(&*written(text, false), text);
     }
 
     #[test]

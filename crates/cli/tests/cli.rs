@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-mod circular;
-
 use wharf_testkit::{FastTest, FastTime, Upstream, UpstreamSettings};
+
+mod circular;
 
 /// How a command ended.
 struct Ended {
