@@ -82,6 +82,14 @@ pub trait Link: Send + Sync + 'static {
     /// calls can be made. Costs no more than an atomic load, and says so
     /// before the [`Feed`] does, so that nobody is given a dead link between
     /// a call that found it dead and the owner that hears of it.
+    ///
+    /// Calls that begin after the end fail, and were not sent. Those under way
+    /// hear of it where they all come over one stream, as over HTTP+SSE: each
+    /// fails at once with [`Fault::Ended`]. Where each has a connection of its
+    /// own, as over streamable HTTP, it goes on until it is answered, or
+    /// refused in its turn: the end of the link, be it by [`Link::goodbye`] or
+    /// by what another call was told, is for whoever keeps the link to pass on
+    /// to its calls.
     fn end_reason(&self) -> Option<EndReason>;
 
     /// Whether the upstream keeps a session for this link. Where it keeps
@@ -90,7 +98,9 @@ pub trait Link: Send + Sync + 'static {
         true
     }
 
-    /// Says goodbye, so that the upstream can forget the session.
+    /// Ends the link, and says goodbye, so that the upstream can forget the
+    /// session. What that means for calls under way is said at
+    /// [`Link::end_reason`].
     fn goodbye(&self) -> impl Future<Output = ()> + Send;
 }
 

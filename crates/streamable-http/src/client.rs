@@ -122,6 +122,9 @@ impl Link for HttpLink {
         self.0.listen();
     }
 
+    /// Why no call can be made any more. One that is under way does not hear
+    /// of it, and may still be answered; an answer that breaks off afterwards
+    /// is not resumed.
     fn end_reason(&self) -> Option<EndReason> {
         self.0.ended().cloned()
     }
