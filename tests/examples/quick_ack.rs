@@ -59,7 +59,7 @@ async fn serve(mut stream: TcpStream) {
 async fn per_call(url: &str, quick_ack: bool) -> Duration {
     let mut settings = ClientSettings::default();
     settings.quick_ack = quick_ack;
-    let http = HttpClient::new(&settings).unwrap();
+    let http = HttpClient::new(&settings);
     let target = Target::new(Endpoint::parse(url).unwrap());
     let (link, _feed) = client::open(http, target, client::ClientSettings::default());
     let began = Instant::now();

@@ -3,7 +3,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wharf_http::TlsSetup;
 use wharf_pool::AcquireError;
 use wharf_proto::{
     ErrorObject, Json, RequestId, Response, code,
@@ -22,9 +21,6 @@ pub enum SetupError {
         /// The id.
         id: UpstreamId,
     },
-    /// TLS could not be set up.
-    #[error(transparent)]
-    Tls(#[from] TlsSetup),
 }
 
 /// Why a request got no answer from an upstream.

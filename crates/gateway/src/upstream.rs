@@ -56,9 +56,9 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// [`SetupError`] where two have the same id, or TLS cannot be set up.
+    /// [`SetupError`] where two have the same id.
     pub fn new(all: Vec<UpstreamSettings>, max_message: usize) -> Result<Arc<Self>, SetupError> {
-        let http = HttpClient::new(&ClientSettings::default())?;
+        let http = HttpClient::new(&ClientSettings::default());
         let fingerprinter = Fingerprinter::default();
         let mut by_id = HashMap::new();
         for (index, settings) in all.iter().enumerate() {

@@ -9,7 +9,7 @@ use http_body_util::BodyExt as _;
 
 use crate::{
     answer::Answer,
-    dial::{Dial, Dialling, TlsSetup},
+    dial::{Dial, Dialling},
     idle::{Idle, Place},
     sending::Sending,
 };
@@ -53,16 +53,13 @@ pub struct ClientSettings {
 // === impl HttpClient ===
 
 impl HttpClient {
-    /// A client without connections yet.
-    ///
-    /// # Errors
-    ///
-    /// [`TlsSetup`] where the settings for TLS cannot be used. The system's
-    /// certificates are read when the first https URL is dialled; a request
-    /// fails then where there are none.
-    pub fn new(settings: &ClientSettings) -> Result<Self, TlsSetup> {
+    /// A client without connections yet. The system's certificates are read
+    /// when the first https URL is dialled; where there are none, the request
+    /// fails then, with [`TlsSetup`](crate::TlsSetup) for its cause.
+    #[must_use]
+    pub fn new(settings: &ClientSettings) -> Self {
         let dial = Dial::new(settings.connect_timeout, settings.quick_ack);
-        Ok(Self { shared: Arc::new(Shared { dial, idle: Idle::new(settings) }) })
+        Self { shared: Arc::new(Shared { dial, idle: Idle::new(settings) }) }
     }
 
     /// Sends a request; its URI is absolute. It is sent once and not again,

@@ -19,7 +19,9 @@ use crate::{
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// TLS cannot be used on this machine.
+/// TLS cannot be used on this machine: a cause of
+/// [`Fault::Unreachable`](wharf_proto::transport::Fault::Unreachable) where an
+/// https URL is dialled.
 #[derive(Debug, thiserror::Error)]
 #[error("TLS cannot be set up: the system's certificates cannot be used")]
 pub struct TlsSetup {

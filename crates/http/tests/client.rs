@@ -21,7 +21,7 @@ async fn listen() -> (TcpListener, SocketAddr) {
 }
 
 fn client() -> HttpClient {
-    HttpClient::new(&ClientSettings::default()).expect("no TLS is needed")
+    HttpClient::new(&ClientSettings::default())
 }
 
 fn get(to: SocketAddr) -> Request<Bytes> {
@@ -243,7 +243,7 @@ async fn a_handshake_that_hangs_is_limited_and_was_not_sent() {
     let (listener, address) = listen().await;
     let mut settings = ClientSettings::default();
     settings.connect_timeout = Duration::from_millis(200);
-    let client = HttpClient::new(&settings).expect("certificates are read later");
+    let client = HttpClient::new(&settings);
     let request = Request::get(format!("https://{address}/"));
     let request = request.body(Bytes::new()).expect("is a request");
     // Nobody accepts, so the kernel completes TCP and nobody speaks TLS.

@@ -221,7 +221,7 @@ impl Events {
 }
 
 pub(crate) fn http() -> HttpClient {
-    HttpClient::new(&wharf_http::ClientSettings::default()).expect("no TLS is needed")
+    HttpClient::new(&wharf_http::ClientSettings::default())
 }
 
 /// Settings under which tests need not wait.

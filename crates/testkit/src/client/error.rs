@@ -1,6 +1,6 @@
 //! Why a client has no session, or a tool's call no answer.
 
-use wharf_http::{BadEndpoint, TlsSetup};
+use wharf_http::BadEndpoint;
 use wharf_proto::{Json, Text, transport::CallError};
 
 /// Why no session was opened.
@@ -13,13 +13,6 @@ pub enum ConnectError {
         /// What is wrong with it.
         #[source]
         source: BadEndpoint,
-    },
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls {
-        /// What is missing.
-        #[source]
-        source: TlsSetup,
     },
     /// The server cannot be reached, or did not answer.
     #[error("the server did not answer")]
