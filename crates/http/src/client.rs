@@ -89,8 +89,9 @@ impl HttpClient {
         }
     }
 
-    /// Closes the connections that are idle and waits until the others are.
-    /// Waits for every clone of this client to be dropped, too.
+    /// Waits until no connection is left. Those that are idle close when the
+    /// last clone of this client is dropped, and the others when they are done.
+    /// A clone that has no connection is not waited for.
     ///
     /// # Cancel safety
     ///
