@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use tokio::runtime::Handle;
 
 use crate::{
     answer::Answer,
@@ -81,11 +82,14 @@ impl HttpClient {
     /// connection can be used again. To drop the body would close it.
     ///
     /// For answers that are about to end: a long one, or one that does not
-    /// end soon, closes its connection after all.
+    /// end soon, closes its connection after all. So does any where there is
+    /// no runtime any more.
     pub fn finish(&self, body: Answer) {
-        if !body.is_end_stream() {
-            let tasks = self.shared.idle.tasks();
-            tasks.spawn(tokio::time::timeout(FINISH_WITHIN, read_off(body)));
+        if !body.is_end_stream()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let reading = tokio::time::timeout(FINISH_WITHIN, read_off(body));
+            self.shared.idle.tasks().spawn_on(reading, &runtime);
         }
     }
 

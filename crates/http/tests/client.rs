@@ -205,7 +205,7 @@ async fn kept_connections_that_their_server_closes_all_at_once_are_all_let_go() 
     let mut settings = ClientSettings::default();
     settings.idle_connections_per_host = MANY;
     settings.idle_connection = Duration::from_secs(3600);
-    let client = HttpClient::new(&settings).expect("no TLS is needed");
+    let client = HttpClient::new(&settings);
     let server = async {
         let mut streams = Vec::new();
         for _ in 0..MANY {
@@ -236,6 +236,27 @@ async fn only_http_is_spoken_to_what_is_named_so() {
     let error = fails(&client(), request).await;
     assert_eq!(error.fate, Fate::NotSent);
     assert!(format!("{error:?}").contains("Scheme"), "nobody was asked: {error:?}");
+}
+
+#[test]
+fn an_answer_that_is_given_up_outside_a_runtime_is_dropped() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("there is room for one");
+    let client = client();
+    let (answer, _stream) = runtime.block_on(async {
+        let (listener, address) = listen().await;
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            read_head(&mut stream).await.expect("a request");
+            let half = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no";
+            stream.write_all(half.as_bytes()).await.expect("writes");
+            stream
+        };
+        let (answer, stream) = tokio::join!(client.send(get(address)), server);
+        (answer.expect("an answer"), stream)
+    });
+    client.finish(answer.into_body());
+    runtime.block_on(client.closed());
 }
 
 #[tokio::test]
