@@ -43,13 +43,16 @@ pub struct ClientSettings {
     /// How large a message of the upstream's may be, in bytes.
     pub max_message: usize,
     /// How often in succession a broken answer is asked for again without
-    /// anything new coming, where the upstream lets it be resumed.
+    /// anything new coming, where the upstream lets it be resumed. New is an
+    /// event with data, or with another id than the last.
     pub resume_attempts: u32,
     /// How long to wait before a stream is opened again that ended without
     /// having said how long. Doubles with each time in succession that
     /// nothing came.
     pub reopen_after: Duration,
-    /// How long to wait at most.
+    /// How long to wait at most, unless the upstream asks for longer
+    /// (`retry`); for more than five minutes it asks in vain. A tenth of a
+    /// second is the least.
     pub reopen_at_most: Duration,
 }
 

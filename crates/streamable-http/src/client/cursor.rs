@@ -12,7 +12,11 @@ use super::ClientSettings;
 
 /// The least wait before a stream is opened again, whatever the server says:
 /// `retry: 0` must not make this end spin.
-const LEAST_WAIT: Duration = Duration::from_millis(10);
+const LEAST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait that a server is granted. One that names weeks does not
+/// mean them, and the caller would wait for nothing.
+const LONGEST_RETRY: Duration = Duration::from_secs(5 * 60);
 
 /// What a stream has said of its own continuation, over all the connections
 /// it took.
@@ -20,7 +24,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(10);
 pub(super) struct Cursor {
     last_event_id: Option<HeaderValue>,
     retry: Option<Duration>,
-    /// How often in succession it was opened and nothing came.
+    /// How often in succession it was opened and nothing came: no data, and no
+    /// id of a place that it was not at before.
     fruitless: u32,
 }
 
@@ -29,16 +34,21 @@ pub(super) struct Cursor {
 impl Cursor {
     /// Takes note of an event.
     pub(super) fn pass(&mut self, event: &Event) {
-        self.fruitless = 0;
+        let mut is_new = !event.data.is_empty();
         if let Some(id) = &event.id {
             // An empty id takes the last one back. One that no header can
             // hold cannot be resumed from.
-            self.last_event_id = Some(id.as_str())
+            let place = Some(id.as_str())
                 .filter(|id| !id.is_empty())
                 .and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok());
+            is_new |= place.is_some() && place != self.last_event_id;
+            self.last_event_id = place;
         }
-        if event.retry.is_some() {
-            self.retry = event.retry;
+        if is_new {
+            self.fruitless = 0;
+        }
+        if let Some(retry) = event.retry {
+            self.retry = Some(retry.min(LONGEST_RETRY));
         }
     }
 
@@ -102,6 +112,10 @@ mod tests {
         }
     }
 
+    fn with_data(retry: Option<u64>) -> Event {
+        Event { data: "{}".into(), ..event(None, retry) }
+    }
+
     #[test]
     fn the_last_id_stays_until_it_is_replaced_or_taken_back() {
         let mut cursor = Cursor::default();
@@ -125,8 +139,37 @@ mod tests {
             let wait = cursor.wait(&settings);
             assert!(most / 2 <= wait && wait <= most, "{wait:?} of {most:?}");
         }
-        cursor.pass(&event(None, None));
+        cursor.pass(&with_data(None));
         assert!(cursor.wait(&settings) <= settings.reopen_after);
+    }
+
+    #[test]
+    fn only_what_has_data_or_a_new_id_is_something() {
+        let mut cursor = Cursor::default();
+        cursor.pass(&event(Some("a"), Some(0)));
+        for again in 1..10 {
+            cursor.wait(&ClientSettings::default());
+            // The server says where it stands, and closes.
+            cursor.pass(&event(Some("a"), Some(0)));
+            cursor.pass(&event(None, Some(0)));
+            assert_eq!(cursor.fruitless(), again);
+        }
+        cursor.pass(&event(Some("b"), None));
+        assert_eq!(cursor.fruitless(), 0);
+        cursor.wait(&ClientSettings::default());
+        cursor.pass(&event(Some(""), None));
+        assert_eq!(cursor.fruitless(), 1, "no id is none");
+        cursor.pass(&with_data(None));
+        assert_eq!(cursor.fruitless(), 0);
+    }
+
+    #[test]
+    fn the_servers_own_wait_has_a_limit() {
+        let settings = ClientSettings::default();
+        let mut cursor = Cursor::default();
+        cursor.pass(&event(None, Some(4_000_000_000)));
+        assert_eq!(cursor.wait(&settings), LONGEST_RETRY);
+        assert_eq!(cursor.wait(&settings), LONGEST_RETRY);
     }
 
     #[test]
@@ -136,7 +179,7 @@ mod tests {
         cursor.pass(&event(None, Some(7_000)));
         assert_eq!(cursor.wait(&settings), Duration::from_secs(7));
         assert!(cursor.wait(&settings) >= Duration::from_secs(7));
-        cursor.pass(&event(None, Some(0)));
+        cursor.pass(&with_data(Some(0)));
         assert_eq!(cursor.wait(&settings), LEAST_WAIT);
         assert!(cursor.wait(&settings) >= settings.reopen_after);
     }
