@@ -71,7 +71,8 @@ pub struct ServerSettings {
     /// its answer becomes a stream. Zero turns both off. 15 s.
     pub keep_alive: Duration,
     /// How long a session without requests, open streams and calls under way
-    /// is kept. 30 min.
+    /// is kept. Zero ends it as soon as it is found unused; that is looked for
+    /// once a second at most. 30 min.
     pub idle_session: Duration,
     /// How many sessions are kept. Where there is no room for another, the
     /// one that has been idle for the longest makes it. 10 000.

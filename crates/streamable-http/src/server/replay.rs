@@ -28,7 +28,7 @@ pub struct Replay {
     pub session_bytes: usize,
     /// How many bytes are kept in all. 256 MiB.
     pub total_bytes: usize,
-    /// How long an event is kept. 5 min.
+    /// How long an event is kept. 5 min; zero keeps nothing, as for `events`.
     pub age: Duration,
     /// How long clients are told to wait before they ask (from 2025-11-25
     /// on). 1 s.
@@ -64,7 +64,11 @@ pub(super) struct Room {
 impl Replay {
     /// Whether anything is kept at all.
     pub(super) const fn is_on(&self) -> bool {
-        self.events > 0 && self.streams > 0 && self.session_bytes > 0 && self.total_bytes > 0
+        self.events > 0
+            && self.streams > 0
+            && self.session_bytes > 0
+            && self.total_bytes > 0
+            && !self.age.is_zero()
     }
 }
 
@@ -148,6 +152,23 @@ fn add(used: &AtomicUsize, bytes: usize, limit: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_limit_may_be_zero_where_anything_is_kept() {
+        assert!(Replay::default().is_on());
+        let nones: [fn(&mut Replay); 5] = [
+            |replay| replay.events = 0,
+            |replay| replay.streams = 0,
+            |replay| replay.session_bytes = 0,
+            |replay| replay.total_bytes = 0,
+            |replay| replay.age = Duration::ZERO,
+        ];
+        for none in nones {
+            let mut replay = Replay::default();
+            none(&mut replay);
+            assert!(!replay.is_on(), "{replay:?}");
+        }
+    }
 
     #[test]
     fn room_is_given_up_to_each_limit_and_comes_back() {

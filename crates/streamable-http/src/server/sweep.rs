@@ -23,9 +23,7 @@ impl<B: Backend> Shared<B> {
             return;
         }
         let limit = self.settings.idle_session.min(self.settings.replay.age);
-        // What is over goes at most a quarter, and never much more than a
-        // minute, after its time.
-        let pause = (limit / 4).clamp(Duration::from_millis(1), Duration::from_secs(60));
+        let pause = pause(limit);
         let (stop, kept) = (self.stop.clone(), Arc::clone(&self.kept));
         let shared = Arc::downgrade(self);
         let sweeping = async move {
@@ -61,6 +59,25 @@ impl<B: Backend> Shared<B> {
         for session in self.table.remove_idle(self.settings.idle_session) {
             tracing::debug!("a session has been idle for too long");
             self.end(session).leave_to_task();
+        }
+    }
+}
+
+/// How often is looked for what has been there for `limit`: so that it goes at
+/// most a quarter, and never more than a minute, after its time; but once a
+/// second is enough, however short the limit.
+fn pause(limit: Duration) -> Duration {
+    (limit / 4).clamp(Duration::from_secs(1), Duration::from_secs(60))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_swept_once_a_second_at_most_and_once_a_minute_at_least() {
+        for (limit, expected) in [(0, 1), (1, 1), (100, 25), (3600, 60)] {
+            assert_eq!(pause(Duration::from_secs(limit)), Duration::from_secs(expected));
         }
     }
 }
