@@ -6,12 +6,14 @@ use std::{
     future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
+use tokio::time::{Instant, Sleep, sleep};
 use wharf_proto::{header as names, transport::Cause};
 
 /// The body of an answer: nothing, bytes that are there already, or a stream.
@@ -41,6 +43,12 @@ pub enum CollectError {
         #[source]
         source: Cause,
     },
+    /// Nothing of it came for too long.
+    #[error("nothing more of the body has come for {limit:?}")]
+    TimedOut {
+        /// How long was waited.
+        limit: Duration,
+    },
 }
 
 /// The future of [`collect`]. Dropping it drops the body and what has come of
@@ -51,6 +59,15 @@ pub struct Collecting<B> {
     body: B,
     limit: usize,
     read: Read,
+    patience: Option<Patience>,
+}
+
+/// How long is waited for more of a body. It costs nothing while more is there.
+#[derive(Debug)]
+struct Patience {
+    limit: Duration,
+    /// Since the body was first waited for.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 /// What of a body has come so far. Most bodies are one frame, which is then
@@ -69,7 +86,8 @@ enum Read {
 ///
 /// [`CollectError::TooLarge`] as soon as it is known that there are more than
 /// `limit` bytes, from `Content-Length` if that says so;
-/// [`CollectError::Broken`] where the body ends with an error.
+/// [`CollectError::Broken`] where the body ends with an error;
+/// [`CollectError::TimedOut`] as [`Collecting::within`] says.
 ///
 /// # Cancel safety
 ///
@@ -79,7 +97,7 @@ where
     B: HttpBody<Data = Bytes> + Unpin,
     Cause: From<B::Error>,
 {
-    Collecting { body, limit, read: Read::default() }
+    Collecting { body, limit, read: Read::default(), patience: None }
 }
 
 /// An answer with a JSON body.
@@ -177,6 +195,15 @@ impl fmt::Debug for Body {
 
 // === impl Collecting ===
 
+impl<B> Collecting<B> {
+    /// Gives up where nothing of the body comes for so long; never where that
+    /// is zero. A body may take any time as long as more of it comes.
+    pub fn within(mut self, silence: Duration) -> Self {
+        self.patience = (!silence.is_zero()).then_some(Patience { limit: silence, end: None });
+        self
+    }
+}
+
 impl<B> Future for Collecting<B>
 where
     B: HttpBody<Data = Bytes> + Unpin,
@@ -192,7 +219,15 @@ where
             if this.read.len() as u64 + this.body.size_hint().lower() > limit as u64 {
                 return Poll::Ready(Err(CollectError::TooLarge { limit }));
             }
-            match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(cx) else {
+                let Some(patience) = &mut this.patience else { return Poll::Pending };
+                ready!(patience.poll_end(cx));
+                return Poll::Ready(Err(CollectError::TimedOut { limit: patience.limit }));
+            };
+            if let Some(patience) = &mut this.patience {
+                patience.begin_anew();
+            }
+            match frame {
                 Some(Ok(frame)) => {
                     // Trailers are of no interest.
                     let Ok(data) = frame.into_data() else {
@@ -210,6 +245,20 @@ where
                 None => return Poll::Ready(Ok(this.read.take())),
             }
         }
+    }
+}
+
+// === impl Patience ===
+
+impl Patience {
+    fn begin_anew(&mut self) {
+        if let Some(end) = &mut self.end {
+            end.as_mut().reset(Instant::now() + self.limit);
+        }
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.end.get_or_insert_with(|| Box::pin(sleep(self.limit))).as_mut().poll(cx)
     }
 }
 
@@ -249,6 +298,8 @@ impl Read {
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+
+    use futures_util::StreamExt as _;
 
     use super::*;
 
@@ -301,6 +352,26 @@ mod tests {
         let error = collect(body, 100).await.expect_err("is cut");
         let CollectError::Broken { source } = error else { panic!("{error}") };
         assert_eq!(source.to_string(), "cut");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_given_up_when_nothing_of_it_comes_and_not_while_more_does() {
+        let trickle = |pauses: &'static [u64]| {
+            let frames = pauses.iter().map(|pause| async move {
+                sleep(Duration::from_secs(*pause)).await;
+                Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"x")))
+            });
+            http_body_util::StreamBody::new(futures_util::stream::iter(frames).buffered(1))
+        };
+        let limit = Duration::from_secs(30);
+        let slow = collect(trickle(&[29, 29, 29, 29]), 100).within(limit).await;
+        assert_eq!(slow.expect("comes"), "xxxx");
+        let began = Instant::now();
+        let error = collect(trickle(&[20, 31]), 100).within(limit).await;
+        assert!(matches!(error, Err(CollectError::TimedOut { limit: told }) if told == limit));
+        assert_eq!(began.elapsed(), Duration::from_secs(50));
+        let patient = collect(trickle(&[4000]), 100).within(Duration::ZERO).await;
+        assert_eq!(patient.expect("comes"), "x");
     }
 
     #[tokio::test]

@@ -34,6 +34,9 @@ pub struct ServerSettings {
     pub messages_path: String,
     /// How large one POST may be, in bytes; 16 MiB by default.
     pub max_body: usize,
+    /// How long nothing of a POST's body may come, from its first byte to its
+    /// last; beyond that it is refused. 30 s by default; zero waits for ever.
+    pub body_timeout: Duration,
     /// How often a comment shows that a stream is alive; 15 s by default, and
     /// never where it is zero.
     pub keep_alive: Duration,
@@ -84,6 +87,7 @@ impl ServerSettings {
             guard,
             messages_path: messages_path.into(),
             max_body: 16 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
             keep_alive: Duration::from_secs(15),
             max_sessions: 10_000,
             max_calls: 1024,
@@ -130,8 +134,8 @@ impl<B: Backend> Server<B> {
     ///
     /// Refused are hosts and origins that are not served (403), other methods
     /// (405), other content than JSON (415), a request without a session (400)
-    /// or of an unknown one (404), a body that is too large (413) or no
-    /// JSON-RPC (400, with a JSON-RPC error), and more calls than may be under
+    /// or of an unknown one (404), a body that is too large (413), does not come
+    /// (408) or is no JSON-RPC (400, with a JSON-RPC error), and more calls than may be under
     /// way (503, with a JSON-RPC error; nothing of a batch is taken then).
     ///
     /// # Cancel safety
@@ -226,9 +230,11 @@ impl<B: Backend> Server<B> {
         let id = session_id(request.uri().query()).ok_or(Refusal::NoSession)?;
         let session = shared.sessions.find(id).ok_or(Refusal::UnknownSession)?;
         let (head, body) = request.into_parts();
-        let body = collect(body, shared.settings.max_body).await.map_err(|error| match error {
+        let body = collect(body, shared.settings.max_body).within(shared.settings.body_timeout);
+        let body = body.await.map_err(|error| match error {
             CollectError::TooLarge { .. } => Refusal::TooLarge,
             CollectError::Broken { .. } => Refusal::CutOff,
+            CollectError::TimedOut { .. } => Refusal::Late,
         })?;
         let body = wharf_proto::Body::parse(body)?;
         let sender = Sender { headers: head.headers, peer };

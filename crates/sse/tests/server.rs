@@ -1,9 +1,13 @@
 //! The server half against a client that knows nothing of this crate.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use wharf_http::collect;
 use wharf_proto::{Json, Message, Notification, RequestId, Response, code, server::Refusal};
 
@@ -96,6 +100,26 @@ async fn other_methods_types_and_sizes_are_refused() {
 
     assert_eq!(client.status(client.to(path), vec![b' '; 101]).await, 413);
     assert_eq!(serving.server.sessions(), 1);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_a_408() {
+    let serving = Serving::with(|mut settings| {
+        settings.body_timeout = Duration::from_millis(20);
+        settings
+    })
+    .await;
+    let stream = RawClient::new(serving.address).open().await;
+    let mut connection = TcpStream::connect(serving.address).await.expect("it listens");
+    let half = format!(
+        "POST {} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: 100\r\n\r\n{{",
+        stream.endpoint
+    );
+    connection.write_all(half.as_bytes()).await.expect("it is read");
+    let mut answer = [0; 12];
+    within(connection.read_exact(&mut answer)).await.expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 408");
 }
 
 #[tokio::test]

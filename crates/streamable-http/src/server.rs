@@ -62,6 +62,9 @@ pub struct ServerSettings {
     pub guard: Guard,
     /// The largest body taken, in bytes. 16 MiB.
     pub max_body: usize,
+    /// How long nothing of a body may come, from its first byte to its last;
+    /// beyond that the request is refused. Zero waits for ever. 30 s.
+    pub body_timeout: Duration,
     /// In which form calls are answered.
     pub answers: Answers,
     /// Whether clients are given sessions.
@@ -246,6 +249,7 @@ impl ServerSettings {
         Self {
             guard,
             max_body: 16 * 1024 * 1024,
+            body_timeout: Duration::from_secs(30),
             answers: Answers::Fitting,
             sessions: Sessions::Kept,
             keep_alive: Duration::from_secs(15),

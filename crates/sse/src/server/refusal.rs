@@ -23,6 +23,8 @@ pub(super) enum Refusal {
     TooLarge,
     #[error("the body broke off")]
     CutOff,
+    #[error("the rest of the body does not come")]
+    Late,
     #[error(transparent)]
     NotJsonRpc(#[from] ParseError),
     #[error("there is no room for another session")]
@@ -49,6 +51,7 @@ impl Refusal {
             Self::NotAcceptable => empty_response(StatusCode::NOT_ACCEPTABLE),
             Self::NotJson => empty_response(StatusCode::UNSUPPORTED_MEDIA_TYPE),
             Self::NoSession | Self::CutOff => empty_response(StatusCode::BAD_REQUEST),
+            Self::Late => empty_response(StatusCode::REQUEST_TIMEOUT),
             Self::UnknownSession => empty_response(StatusCode::NOT_FOUND),
             Self::TooLarge => empty_response(StatusCode::PAYLOAD_TOO_LARGE),
             Self::NotJsonRpc(error) => {

@@ -359,5 +359,6 @@ fn unread(error: CollectError) -> CallError {
     CallError::may_have_run(match error {
         CollectError::TooLarge { limit } => Fault::TooLarge { limit },
         CollectError::Broken { source } => Fault::Broken { source },
+        CollectError::TimedOut { limit } => Fault::TimedOut { step: "end its answer", limit },
     })
 }

@@ -142,6 +142,7 @@ impl Rejection {
             Self::Unread(CollectError::TooLarge { .. }) | Self::LargeHello { .. } => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
+            Self::Unread(CollectError::TimedOut { .. }) => StatusCode::REQUEST_TIMEOUT,
             Self::Malformed(error) => return (StatusCode::BAD_REQUEST, error.code()),
             Self::Unread(CollectError::Broken { .. })
             | Self::Batch

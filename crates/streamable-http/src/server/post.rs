@@ -81,7 +81,7 @@ where
     let session = shared.session(headers);
     let max_body = shared.settings.max_body;
     let limit = if session.is_ok() { max_body } else { max_body.min(MAX_HELLO) };
-    let text = match collect(body, limit).await {
+    let text = match collect(body, limit).within(shared.settings.body_timeout).await {
         Ok(text) => text,
         Err(error) => return Err(unread(error, session.err())),
     };

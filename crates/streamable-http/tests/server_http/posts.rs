@@ -1,5 +1,7 @@
 //! What a POST has to be, and what comes back where it is not.
 
+use std::convert::Infallible;
+
 use http::{Method, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, StreamBody};
@@ -82,6 +84,17 @@ async fn a_large_body_of_no_known_session_is_refused_before_it_is_read() {
 
     let large = format!("{}{}", request(1, "echo"), " ".repeat(2 << 20));
     assert_eq!(stage.ask(post(large).of(&id)).await.status, StatusCode::OK);
+    assert!(stage.is_silent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_a_408() {
+    let mut stage = Stage::new().await;
+    let (head, _) = hello("2025-11-25").direct().into_parts();
+    let never = futures_util::stream::pending::<Result<Frame<bytes::Bytes>, Infallible>>();
+    let body = StreamBody::new(never);
+    let got = stage.server.handle(http::Request::from_parts(head, body), None).await;
+    assert_eq!(got.status(), StatusCode::REQUEST_TIMEOUT);
     assert!(stage.is_silent());
 }
 
