@@ -28,6 +28,8 @@ pub(crate) struct Hunger(Arc<AtomicBool>);
 
 struct Counts<C: Connect<Target = Key>> {
     total: usize,
+    /// Each upstream that has had a session. There are no more of them than
+    /// the pool keeps figures of.
     upstreams: HashMap<Arc<str>, Count>,
     /// Keys in line for a permit.
     starved: VecDeque<Weak<Bucket<C::Link>>>,
@@ -129,7 +131,6 @@ impl<C: Connect<Target = Key>> Capacity<C> {
     pub(crate) fn leaves(&self, upstream: &Arc<str>) {
         let mut counts = self.lock();
         counts.upstreams.entry(Arc::clone(upstream)).or_default().leaving += 1;
-        counts.forget_if_unused(upstream);
     }
 
     /// The keys whose turn it is to ask idle sessions for room: of those that
@@ -180,7 +181,6 @@ impl<C: Connect<Target = Key>> Capacity<C> {
         let count = counts.upstreams.entry(Arc::clone(upstream)).or_default();
         count.sessions -= 1;
         count.leaving -= isize::from(made_room);
-        counts.forget_if_unused(upstream);
     }
 }
 
@@ -205,13 +205,6 @@ impl<C: Connect<Target = Key>> Counts<C> {
             pool: Arc::downgrade(pool),
             upstream: Arc::clone(upstream),
             makes_room: Arc::default(),
-        }
-    }
-
-    fn forget_if_unused(&mut self, upstream: &str) {
-        let is_unused = |count: &Count| count.sessions == 0 && count.leaving == 0;
-        if self.upstreams.get(upstream).is_some_and(is_unused) {
-            self.upstreams.remove(upstream);
         }
     }
 
@@ -248,11 +241,10 @@ impl<C: Connect<Target = Key>> Counts<C> {
 
     fn needy(&self, settings: &Settings) -> Vec<Arc<Bucket<C::Link>>> {
         let mut classes = self.classes(settings);
-        let mut unsettled = classes.len();
         let starved = self.starved.iter().filter_map(Weak::upgrade);
         for bucket in starved.filter(|bucket| bucket.wants_session()) {
             // The line can be long; the classes are few.
-            if unsettled == 0 {
+            if classes.iter().all(|class| class.needy.is_some()) {
                 break;
             }
             let upstream = &**bucket.key().upstream();
@@ -264,7 +256,6 @@ impl<C: Connect<Target = Key>> Counts<C> {
                 class.served -= 1;
             } else if class.needy.is_none() {
                 class.needy = Some(bucket);
-                unsettled -= 1;
             }
         }
         classes.into_iter().filter_map(|class| class.needy).collect()
@@ -317,5 +308,30 @@ impl<C: Connect<Target = Key>> Drop for Permit<C> {
         };
         pool.capacity.release(&self.upstream, self.makes_room.load(Relaxed));
         pool.feed_starved();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::time::{Duration, Instant};
+    use wharf_proto::mock;
+
+    use crate::{Key, Pool, Settings};
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_give_up_behind_a_key_that_waits_leave_the_line_short() {
+        let (connect, _upstream) = mock::pair();
+        let pool = Pool::new(connect, Settings { sessions: 0, ..Settings::default() });
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let waits = Key::client(0);
+        let mut waits = Box::pin(pool.acquire(&waits, deadline));
+        assert!(poll!(&mut waits).is_pending());
+        for number in 1..100 {
+            let gives_up = Key::client(number);
+            let mut gives_up = Box::pin(pool.acquire(&gives_up, deadline));
+            assert!(poll!(&mut gives_up).is_pending());
+        }
+        assert!(pool.inner().capacity.lock().starved.len() <= 2);
     }
 }

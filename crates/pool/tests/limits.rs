@@ -192,6 +192,18 @@ async fn a_session_counts_until_its_goodbye_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_keys_that_wait_the_second_does_not_wait_for_the_room_that_is_made_for_the_first() {
+    let (pool, mut upstream, _) =
+        manners::mannered(manners::Manners::HangsAtGoodbye, |settings| settings.sessions = 2);
+    let (first, _peer) = open(&pool, &mut upstream, &client(1)).await;
+    let (second, _peer) = open(&pool, &mut upstream, &client(2)).await;
+    drop((first, second));
+    let _waiting = [ask(&pool, &client(3)), ask(&pool, &client(4))];
+    settle().await;
+    assert_eq!(ends(&pool, "evicted"), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_thousand_keys_one_after_the_other_leave_few_sessions_and_no_keys() {
     let (pool, upstream) = pool_with(at_most(50));
     let counting = let_in(upstream);

@@ -10,7 +10,7 @@ use wharf_proto::{
 };
 
 use crate::support::{
-    Books, EMPTY, MockPool, ask, books, call, client, ends, has_heard_goodbye, identity, json,
+    Books, EMPTY, MockPool, ask, books, call, client, ends, has_heard_goodbye, identity, json, key,
     key_with, lease, let_in, open, pass, pool, pool_with, request, secs, settle,
 };
 
@@ -226,6 +226,24 @@ async fn they_count_against_the_limits_and_take_no_room_that_somebody_waits_for(
     drop(waiting.lease().await);
     drop(pool);
     assert!(upstream.outcome().await <= 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn they_are_opened_although_somebody_has_waited_for_room_in_vain() {
+    let (pool, upstream) = pool_with(|settings| {
+        let full = Limits { sessions: 1, ..settings.default.clone() };
+        settings.upstreams.insert("full".into(), full);
+        two_warm(&mut settings.default);
+    });
+    let _upstream = let_in(upstream);
+    let _held = lease(&pool, &key("full", Scope::Client(1))).await;
+    let gives_up = ask(&pool, &key("full", Scope::Client(2)));
+    settle().await;
+    drop(gives_up);
+
+    drop(lease(&pool, &client(1)).await);
+    settle().await;
+    assert_eq!(warm(&pool), 2);
 }
 
 #[tokio::test(start_paused = true)]
