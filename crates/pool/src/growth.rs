@@ -100,17 +100,16 @@ impl<C: Connect<Target = Key>> Inner<C> {
         self.keep_warm(&bucket.upstream);
     }
 
-    /// Opens those sessions that are to be kept warm and are not open. Says
-    /// whether any is being opened now.
-    pub(crate) fn keep_warm(self: &Arc<Self>, upstream: &Upstream) -> bool {
-        let mut has_grown = false;
+    /// Opens those sessions that are to be kept warm and are not open.
+    pub(crate) fn keep_warm(self: &Arc<Self>, upstream: &Upstream) {
         for key in upstream.warm.wished(upstream.limits.idle_timeout) {
             let bucket = self.bucket(&key);
             // Asked once the bucket is in the registry, as for a lease.
-            has_grown |= self.refusal(upstream).is_none() && self.grow(&bucket);
+            if self.refusal(upstream).is_none() {
+                self.grow(&bucket);
+            }
             self.registry.drop_if_empty(&bucket);
         }
-        has_grown
     }
 
     /// The breaker of `failed` has opened: those in line at other keys behind

@@ -109,18 +109,19 @@ impl<C: Connect<Target = Key>> Owner<C> {
     /// that there is one, once it can be opened.
     async fn try_again(&self) {
         let upstream = &self.bucket.upstream;
-        let Some(_retry) = upstream.warm.begin_retrying() else { return };
-        loop {
+        while let Some(retry) = upstream.warm.begin_retrying() {
             let pause = self.bucket.breaker.pause();
             select! {
                 () = self.shift.closing.cancelled() => return,
                 () = self.shift.stop.cancelled() => return,
                 () = sleep(pause) => {}
             }
-            // Where attempts are let through and none is made, none is wanted,
-            // or there is no room for it.
-            let has_grown = self.pool.keep_warm(upstream);
-            if has_grown || self.bucket.breaker.state() == BreakerState::Closed {
+            // Whoever fails at what is begun now may try again in its place.
+            drop(retry);
+            self.pool.keep_warm(upstream);
+            let is_wished = !upstream.warm.wished(upstream.limits.idle_timeout).is_empty();
+            // Where attempts are let through, this one has no more to wait for.
+            if !is_wished || self.bucket.breaker.state() == BreakerState::Closed {
                 return;
             }
         }
@@ -234,5 +235,67 @@ impl<C: Connect<Target = Key>> Drop for Tenancy<'_, C> {
         // Those in line may now have a session of their own.
         pool.grow(&home);
         pool.registry.drop_if_empty(&home);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Duration, Instant, sleep};
+    use wharf_proto::mock::{self, MockConnect, MockUpstream};
+
+    use crate::{BreakerLimits, Key, Limits, Pool, Settings};
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// A pool in which one session was to be kept warm for a client, and could
+    /// not be opened.
+    async fn in_vain() -> (Pool<MockConnect<Key>>, MockUpstream) {
+        let breaker = BreakerLimits { failures: 1, ..BreakerLimits::default() };
+        let limits = Limits { warm: 1, idle_timeout: MINUTE, breaker, ..Limits::default() };
+        let (connect, mut upstream) = mock::pair();
+        let pool = Pool::new(connect, Settings { default: limits, ..Settings::default() });
+        let (key, deadline) = (Key::client(1), Instant::now() + MINUTE);
+        let accepting = async {
+            let peer = upstream.accept().await;
+            upstream.opening().await.expect("one is to be kept").refuse();
+            peer
+        };
+        let (lease, _peer) = tokio::join!(pool.acquire(&key, deadline), accepting);
+        drop(lease.expect("there is a session"));
+        (pool, upstream)
+    }
+
+    /// Whether an owner without a session goes on for the sake of others.
+    fn is_tried_again(pool: &Pool<MockConnect<Key>>) -> bool {
+        let upstream = pool.inner().upstreams.find("fast-time").expect("it is used");
+        upstream.warm.begin_retrying().is_none()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_tries_again_is_done_once_there_is_one() {
+        let (pool, mut upstream) = in_vain().await;
+        sleep(Duration::from_millis(1)).await;
+        assert!(is_tried_again(&pool));
+        let _peer = upstream.accept().await;
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(pool.snapshot().upstreams[0].warm, 1);
+        assert!(!is_tried_again(&pool));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_tries_again_gives_up_once_nobody_has_asked_for_long() {
+        let (pool, mut upstream) = in_vain().await;
+        let begun = Instant::now();
+        while begun.elapsed() < MINUTE / 2 {
+            upstream.opening().await.expect("it is tried again").refuse();
+        }
+        assert!(is_tried_again(&pool));
+        let ending = async {
+            while let Some(opening) = upstream.opening().await {
+                opening.refuse()
+            }
+        };
+        let _ = tokio::time::timeout(2 * MINUTE, ending).await;
+        assert!(!is_tried_again(&pool));
     }
 }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use wharf_pool::{BreakerLimits, CloseReason, Key, Limits, Profile, Scope};
+use wharf_pool::{
+    AcquireError, BreakerLimits, CloseReason, Key, Limits, OpenError, Profile, Scope,
+};
 use wharf_proto::{
     Revision,
     mock::{MockPeer, MockUpstream},
@@ -11,7 +13,7 @@ use wharf_proto::{
 
 use crate::support::{
     Books, EMPTY, MockPool, ask, books, call, client, ends, has_heard_goodbye, identity, json, key,
-    key_with, lease, let_in, open, pass, pool, pool_with, request, secs, settle,
+    key_with, lease, let_in, open, pass, pool, pool_with, request, secs, settle, tomorrow,
 };
 
 mod support;
@@ -288,6 +290,28 @@ async fn one_that_cannot_be_opened_is_tried_again_with_nobody_asking() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_callers_failure_does_not_keep_one_from_being_tried_again() {
+    let (pool, mut upstream) = pool(|limits| {
+        two_warm(limits);
+        limits.breaker = BreakerLimits { failures: 3, pause: secs(1), longest_pause: secs(1) };
+    });
+    let (_held, _peer) = open(&pool, &mut upstream, &client(1)).await;
+    for _ in 0..2 {
+        upstream.opening().await.expect("one is to be kept").refuse();
+    }
+    // Just before they are tried again the breaker opens, for longer.
+    pass(std::time::Duration::from_millis(490)).await;
+    let asking = ask(&pool, &client(2));
+    for _ in 0..3 {
+        upstream.opening().await.expect("it is tried").refuse();
+    }
+    asking.refusal().await;
+    let _upstream = let_in(upstream);
+    pass(secs(20)).await;
+    assert_eq!(warm(&pool), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_restart_they_are_there_again() {
     let (pool, mut upstream) = pool(two_warm);
     let peers = begin(&pool, &mut upstream).await;
@@ -325,6 +349,19 @@ async fn a_pool_that_ends_opens_no_more_of_them() {
     }
     assert_eq!(upstream.connects(), connects);
     assert_eq!((books(&pool), warm(&pool)), (EMPTY, 0));
+}
+
+#[test]
+fn where_the_runtime_has_gone_each_is_begun_once_and_no_more() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let gone = runtime().expect("a runtime starts");
+    let (pool, _upstream) = gone.block_on(async { pool(two_warm) });
+    drop(gone);
+    let other = runtime().expect("a runtime starts");
+    let refused = other.block_on(async { pool.acquire(&client(1), tomorrow()).await });
+    assert!(matches!(refused, Err(AcquireError::Open(OpenError::OwnerGone))), "{refused:?}");
+    assert_eq!(pool.snapshot().upstreams[0].open_failures, 3);
+    assert_eq!(books(&pool), EMPTY);
 }
 
 #[tokio::test(start_paused = true)]
