@@ -117,3 +117,28 @@ impl<C: Connect<Target = Key>> Drop for Draining<'_, C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+    use tokio::time::{Duration, Instant};
+    use wharf_proto::mock;
+
+    use crate::{Afterwards, Key, Pool, Settings, bucket::Admission};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_that_is_given_up_lets_nobody_in_whom_a_shutdown_keeps_out() {
+        let (connect, mut upstream) = mock::pair();
+        let pool = Pool::new(connect, Settings::default());
+        let (key, deadline) = (Key::client(1), Instant::now() + Duration::from_secs(60));
+        let (lease, _peer) = tokio::join!(pool.acquire(&key, deadline), upstream.accept());
+        let _held = lease.expect("there is a session");
+        let bucket = pool.inner().registry.find(&key).expect("it has a session");
+
+        let mut draining = Box::pin(pool.drain("fast-time", deadline, Afterwards::Open));
+        assert!(poll!(&mut draining).is_pending());
+        assert!(poll!(Box::pin(pool.shutdown(deadline))).is_pending());
+        drop(draining);
+        assert!(matches!(bucket.admit(), Admission::Shut));
+    }
+}

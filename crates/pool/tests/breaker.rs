@@ -6,8 +6,9 @@ use wharf_pool::{
 use wharf_proto::mock::MockUpstream;
 
 use crate::support::{
-    EMPTY, MockPool, ask, books, client, identity, key_with, open, pass, pool, pool_with, secs,
-    settle,
+    EMPTY, MockPool, ask, books, client, identity, key_with,
+    manners::{self, Manners},
+    open, pass, pool, pool_with, secs, settle,
 };
 
 mod support;
@@ -165,6 +166,25 @@ async fn those_in_line_at_other_keys_are_told_at_once_when_it_opens() {
     assert!(!other_tenant.is_done().await, "it is another's breaker");
     let _peer = upstream.accept().await;
     drop(other_tenant.lease().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_in_line_at_other_keys_do_not_wait_for_the_goodbye_to_who_refused() {
+    let (pool, mut upstream, _) = manners::mannered(Manners::HangsAtGoodbye, |settings| {
+        settings.sessions = 1;
+        settings.default.breaker =
+            BreakerLimits { failures: 1, pause: PAUSE, longest_pause: PAUSE };
+    });
+    let trying = ask(&pool, &client(1));
+    let mut peer = upstream.opening().await.expect("it is tried").accept();
+    let handshake = peer.call().await;
+    let mut in_line = ask(&pool, &client(2));
+    assert!(!in_line.is_done().await);
+    handshake.answer("{}");
+    assert!(in_line.is_done().await);
+    let refusal = in_line.refusal().await;
+    assert!(matches!(refusal, AcquireError::BreakerOpen { .. }), "{refusal}");
+    trying.refusal().await;
 }
 
 #[tokio::test(start_paused = true)]

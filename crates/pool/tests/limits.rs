@@ -171,6 +171,21 @@ async fn an_upstream_has_a_limit_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_an_upstream_is_full_an_idle_session_of_its_own_makes_room() {
+    let (pool, upstream) = pool_with(|settings| {
+        let limits = Limits { sessions: 1, ..Limits::default() };
+        settings.upstreams.insert(Arc::from("small"), limits);
+    });
+    let _upstream = let_in(upstream);
+    drop(lease(&pool, &client(1)).await);
+    drop(lease(&pool, &key("small", Scope::Client(1))).await);
+    let mut asking = ask(&pool, &key("small", Scope::Client(2)));
+    assert!(asking.is_done().await);
+    assert_eq!(ends(&pool, "evicted"), 1);
+    assert!(pool.try_acquire(&client(1)).is_some(), "that one is of no use here");
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_another_keys_session_is_waiting_for_ones_turn() {
     let (pool, mut upstream) = pool_with(at_most(1));
     let (_held, _peer) = open(&pool, &mut upstream, &client(1)).await;
