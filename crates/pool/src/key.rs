@@ -231,3 +231,15 @@ impl Profile {
         Json::parse(text).expect("its parts are JSON")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_spread_over_all_shards() {
+        let shards: std::collections::HashSet<_> =
+            (0..1000).map(|number| Key::client(number).shard(16)).collect();
+        assert_eq!(shards, (0..16).collect());
+    }
+}

@@ -43,6 +43,21 @@ async fn an_open_session_is_leased_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_only_takes_what_is_there_is_given_a_session_with_room_and_opens_none() {
+    let (pool, mut upstream) = pool(|_| {});
+    let ann = identity("ann");
+    assert!(pool.try_acquire(&ann).is_none());
+    let (lease, _peer) = open(&pool, &mut upstream, &ann).await;
+    assert!(pool.try_acquire(&ann).is_none(), "it takes one caller at once");
+    drop(lease);
+    let lease = pool.try_acquire(&ann).expect("it is idle");
+    assert_eq!(books(&pool), Books { keys: 1, sessions: 1, leases: 1, ..EMPTY });
+    assert_eq!(pool.snapshot().upstreams[0].hits, 1);
+    drop(lease);
+    assert_eq!(upstream.connects(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_of_one_identity_get_a_session_each_up_to_the_limit_and_then_wait_in_line() {
     let (pool, mut upstream) = pool(|limits| limits.sessions_per_key = 3);
     let callers: Vec<_> = (0..3).map(|_| ask(&pool, &identity("ann"))).collect();
@@ -189,6 +204,14 @@ async fn a_lease_shown_for_a_log_says_whose_it_is_and_whether_it_lives() {
     lease.close(wharf_pool::CloseReason::Retired);
     lease.closed().await;
     assert!(format!("{lease:?}").contains("Some(Retired)"), "{lease:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_shown_for_a_log_says_what_it_holds() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (_lease, _peer) = open(&pool, &mut upstream, &client(1)).await;
+    let shown = format!("{pool:?}");
+    assert!(shown.contains(r#"upstream: "fast-time", keys: 1, sessions: 1"#), "{shown}");
 }
 
 #[tokio::test(start_paused = true)]

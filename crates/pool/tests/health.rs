@@ -10,7 +10,7 @@ use wharf_proto::{
 
 use crate::support::{
     Books, EMPTY, ask, books, call, cancelled, client, ends, has_heard_goodbye, identity, key,
-    lease, open, pass, pool, request, secs, settle,
+    lease, open, pass, pool, pool_with, request, secs, settle,
 };
 
 mod support;
@@ -256,6 +256,7 @@ async fn where_probes_are_skipped_nothing_is_asked() {
         settle().await;
         assert!(is_left_alone(&mut peer));
         assert_eq!(books(&pool).sessions, 1);
+        assert_eq!(pool.snapshot().upstreams[0].probes, 0);
     }
 }
 
@@ -301,6 +302,21 @@ async fn when_one_is_found_dead_its_idle_siblings_of_all_keys_are_probed_at_once
     assert_eq!(books(&pool).sessions, 1);
     assert_eq!(ends(&pool, "probe_failed"), 20);
     assert_eq!(pool.snapshot().upstreams[1].probes, 20, "each is probed once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn those_that_die_together_are_not_probed() {
+    let (pool, mut upstream) = pool(probing);
+    let (first, first_peer) = open(&pool, &mut upstream, &client(1)).await;
+    let (second, second_peer) = open(&pool, &mut upstream, &client(2)).await;
+    drop((first, second));
+    settle().await;
+    for peer in [first_peer, second_peer] {
+        peer.end(EndReason::StreamEnded);
+    }
+    settle().await;
+    assert_eq!(ends(&pool, "stream_ended"), 2);
+    assert_eq!(pool.snapshot().upstreams[0].probes, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -372,6 +388,25 @@ async fn a_session_is_leased_in_the_order_of_its_use_whatever_was_probed_last() 
     settle().await;
     assert_eq!(lease(&pool, &ann).await.number(), used_last);
     assert!(is_left_alone(&mut late_peer));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_has_passed_its_probe_makes_room_for_a_key_that_waits() {
+    let (pool, mut upstream) = pool_with(|settings| {
+        settings.sessions = 1;
+        probing(&mut settings.default);
+    });
+    let (first, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    drop(first);
+    pass(secs(30)).await;
+    let probe = probe(&mut peer).await;
+    let starved = ask(&pool, &client(2));
+    settle().await;
+    probe.answer("{}");
+    settle().await;
+    assert_eq!(ends(&pool, "evicted"), 1);
+    let _peer = upstream.accept().await;
+    drop(starved.lease().await);
 }
 
 #[tokio::test(start_paused = true)]

@@ -135,3 +135,32 @@ pub(crate) fn jittered(age: Duration, number: u64) -> Duration {
     let spread = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
     age - age / 10_240 * spread as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::{Duration, Instant};
+    use wharf_proto::mock;
+
+    use crate::{
+        Key, Pool, Settings,
+        bucket::{Dates, Verdict},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_on_its_way_to_another_bucket_is_none_of_the_old_ones_concern() {
+        let (connect, mut upstream) = mock::pair();
+        let pool = Pool::new(connect, Settings::default());
+        let (key, deadline) = (Key::client(1), Instant::now() + Duration::from_secs(60));
+        let (lease, _peer) = tokio::join!(pool.acquire(&key, deadline), upstream.accept());
+        drop(lease.expect("there is a session"));
+        let bucket = pool.inner().registry.find(&key).expect("it has a session");
+        let session = bucket.give_away().expect("nobody uses it");
+
+        let dates = Dates { dies: Some(Instant::now()), passed: None };
+        assert!(
+            matches!(bucket.judge(&session, &dates), Verdict::Until(when) if when == dates.dies)
+        );
+        assert!(!bucket.suspect(&session));
+        assert!(session.is_leasable());
+    }
+}
