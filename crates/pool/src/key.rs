@@ -234,12 +234,32 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
-    fn keys_are_spread_over_all_shards() {
-        let shards: std::collections::HashSet<_> =
-            (0..1000).map(|number| Key::client(number).shard(16)).collect();
+    fn keys_are_spread_over_all_shards_and_within_them() {
+        let keys = || (0..1000).map(Key::client);
+        let shards: HashSet<_> = keys().map(|key| key.shard(16)).collect();
         assert_eq!(shards, (0..16).collect());
+        let state = RandomState::new();
+        let hashes: HashSet<_> = keys().map(|key| state.hash_one(&key)).collect();
+        assert_eq!(hashes.len(), 1000);
+    }
+
+    #[test]
+    fn keys_are_not_equal_because_their_hashes_are() {
+        let ours = Key::client(1);
+        let parts = KeyParts { scope: Scope::Client(2), ..ours.0.parts.clone() };
+        let theirs = Key(Arc::new(Hashed { hash: ours.0.hash, parts, is_ahead: false }));
+        assert_ne!(ours, theirs);
+        assert_ne!(theirs.ahead(), theirs);
+    }
+
+    #[test]
+    fn a_fingerprint_shows_nothing_of_what_it_stands_for() {
+        let fingerprint = Fingerprinter::default().of("secret");
+        assert_eq!(format!("{fingerprint:?}"), "Fingerprint(..)");
     }
 }

@@ -102,3 +102,42 @@ impl Drop for Watch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_life_ends_with_its_pulse() {
+        let (pulse, life) = Pulse::new();
+        assert!(life.end().is_none());
+        drop(pulse);
+        assert!(matches!(life.end(), Some(CloseReason::OwnerGone)));
+    }
+
+    #[test]
+    fn who_is_about_to_wait_again_when_the_end_comes_may() {
+        let (pulse, life) = Pulse::new();
+        let mut watch = Watch::new(&life);
+        let waker = Waker::noop();
+        assert!(watch.poll_end(&mut Context::from_waker(waker)).is_pending());
+        // The end comes between the look and the entry.
+        pulse.stop(CloseReason::Retired);
+        watch.enter(waker);
+        let end = watch.poll_end(&mut Context::from_waker(waker));
+        assert!(matches!(end, Poll::Ready(CloseReason::Retired)));
+    }
+
+    #[test]
+    fn a_watch_is_entered_once_however_often_it_is_polled() {
+        let (_pulse, life) = Pulse::new();
+        let mut watch = Watch::new(&life);
+        for _ in 0..3 {
+            assert!(watch.poll_end(&mut Context::from_waker(Waker::noop())).is_pending());
+        }
+        let watchers = || life.lock().len();
+        assert_eq!(watchers(), 1);
+        drop(watch);
+        assert_eq!(watchers(), 0);
+    }
+}

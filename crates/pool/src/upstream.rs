@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicUsize, Ordering},
@@ -28,7 +27,7 @@ pub(crate) struct Upstream {
 }
 
 /// The upstreams that have been used, by id.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Upstreams(RwLock<HashMap<Arc<str>, Arc<Upstream>>>);
 
 // === impl Upstream ===
@@ -85,12 +84,6 @@ impl Upstream {
     /// are one.
     pub(crate) fn hear_alarms(&self) -> watch::Receiver<()> {
         self.alarm.subscribe()
-    }
-}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({})", self.id)
     }
 }
 

@@ -94,6 +94,29 @@ async fn two_callers_with_the_same_progress_token_do_not_meet() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_says_by_which_token_the_upstream_tells_of_its_progress() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    assert!(lease.call(&request(1)).progress_token().is_none());
+    let mut call = lease.call(&with_token("2", "5"));
+    assert!(futures_util::poll!(call.next()).is_pending());
+    let arrived = peer.call().await;
+    let (token, _) = arrived.request.progress_token().expect("it asks for progress");
+    let (ours, theirs) = call.progress_token().expect("it asks for progress");
+    assert_eq!((ours, theirs.to_json().as_str()), (&token, "5"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_shown_for_a_log_says_whose_it_is_and_how_far() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (lease, _peer) = open(&pool, &mut upstream, &client(1)).await;
+    let mut call = lease.call(&request("seven"));
+    assert!(format!("{call:?}").ends_with(r#""seven", Unsent)"#), "{call:?}");
+    assert!(futures_util::poll!(call.next()).is_pending());
+    assert!(format!("{call:?}").ends_with(r#""seven", UnderWay)"#), "{call:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_said_in_relation_to_a_call_comes_to_its_caller_in_order() {
     let (pool, mut upstream) = pool(|_| {});
     let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
