@@ -75,7 +75,7 @@ impl Warm {
 
     /// One is enough to find out when sessions can be opened again.
     pub(crate) fn begin_retrying(&self) -> Option<Retry<'_>> {
-        (!self.is_retrying.swap(true, Ordering::AcqRel)).then_some(Retry(self))
+        (!self.is_retrying.swap(true, Ordering::AcqRel)).then(|| Retry(self))
     }
 }
 
@@ -84,5 +84,20 @@ impl Warm {
 impl Drop for Retry<'_> {
     fn drop(&mut self) {
         self.0.is_retrying.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_tries_again_at_a_time_however_many_would() {
+        let warm = Warm::default();
+        let first = warm.begin_retrying().expect("nobody else does");
+        assert!(warm.begin_retrying().is_none());
+        assert!(warm.begin_retrying().is_none());
+        drop(first);
+        assert!(warm.begin_retrying().is_some());
     }
 }
