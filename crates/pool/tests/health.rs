@@ -320,6 +320,21 @@ async fn those_that_die_together_are_not_probed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_end_that_says_nothing_of_the_upstream_has_no_other_probed() {
+    let (pool, mut upstream) = pool(probing);
+    let (idle, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    drop(idle);
+    let (retired, _retired_peer) = open(&pool, &mut upstream, &client(2)).await;
+    drop(retired);
+    pool.retire(&client(2));
+    let (_closed, closed_peer) = open(&pool, &mut upstream, &client(3)).await;
+    closed_peer.end(EndReason::Closed);
+    settle().await;
+    assert_eq!((ends(&pool, "retired"), ends(&pool, "closed")), (1, 1));
+    assert!(is_left_alone(&mut peer));
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_in_use_when_another_dies_is_probed_when_it_comes_back_unanswered() {
     let (pool, mut upstream) = pool(probing);
     let (used, mut peer) = open(&pool, &mut upstream, &client(1)).await;
