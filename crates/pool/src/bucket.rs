@@ -7,7 +7,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, RwLock,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
@@ -15,13 +15,8 @@ use std::{
 use wharf_proto::transport::Link;
 
 use crate::{
-    AcquireError, CloseReason, Key, Lease, Scope, Session,
-    breaker::{Attempt, Breaker},
-    capacity::Hunger,
-    line::Line,
-    session::Order,
-    settings::Limits,
-    upstream::Upstream,
+    AcquireError, CloseReason, Key, Lease, Scope, Session, breaker::Attempt, capacity::Hunger,
+    line::Line, rules::KeyRules, session::Order, upstream::Upstream,
 };
 
 mod opening;
@@ -35,10 +30,8 @@ pub(crate) use upkeep::{Dates, Verdict, jittered};
 /// The sessions of one key.
 pub(crate) struct Bucket<L: Link> {
     key: Key,
-    pub(crate) limits: Limits,
     pub(crate) upstream: Arc<Upstream>,
-    /// Shared by all keys of the upstream with the same credential.
-    pub(crate) breaker: Arc<Breaker>,
+    rules: RwLock<Arc<KeyRules>>,
     hunger: Hunger,
     /// In line for a permit. Changed only under the lock of that line.
     pub(crate) is_starved: AtomicBool,
@@ -101,8 +94,7 @@ pub(crate) struct Held {
 
 impl<L: Link> Bucket<L> {
     pub(crate) fn new(key: Key, upstream: Arc<Upstream>, hunger: Hunger) -> Self {
-        let limits = upstream.limits.for_key(&key);
-        let breaker = upstream.breakers.of(key.credential());
+        let rules = RwLock::new(Arc::new(upstream.rules().for_key(&key)));
         let state = State {
             spare: Vec::new(),
             open: Vec::new(),
@@ -113,16 +105,27 @@ impl<L: Link> Bucket<L> {
             door: Door::Open,
         };
         let is_starved = AtomicBool::new(false);
-        Self { key, limits, upstream, breaker, hunger, is_starved, state: Mutex::new(state) }
+        Self { key, upstream, rules, hunger, is_starved, state: Mutex::new(state) }
     }
 
     pub(crate) const fn key(&self) -> &Key {
         &self.key
     }
 
+    /// What holds for the key for now.
+    pub(crate) fn rules(&self) -> Arc<KeyRules> {
+        Arc::clone(&self.rules.read().expect("nothing panics while holding it"))
+    }
+
+    /// Takes over what holds for its upstream from now on.
+    pub(crate) fn renew(&self) {
+        let rules = Arc::new(self.upstream.rules().for_key(&self.key));
+        *self.rules.write().expect("nothing panics while holding it") = rules;
+    }
+
     /// Whether its callers may find a session that was opened ahead of demand.
     pub(crate) fn keeps_warm(&self) -> bool {
-        self.limits.warm > 0 && self.key.is_ones_own()
+        self.rules().limits.warm > 0 && self.key.is_ones_own()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<L>> {
@@ -142,7 +145,7 @@ impl<L: Link> Bucket<L> {
             return Admission::Lease(self.hit(session));
         }
         let waiting = state.line.len();
-        if waiting >= self.limits.waiters_per_key {
+        if waiting >= self.rules().limits.waiters_per_key {
             return Admission::Full { waiting };
         }
         let granted = state.line.join();
@@ -340,12 +343,6 @@ impl<L: Link> fmt::Debug for Bucket<L> {
     }
 }
 
-impl<L: Link> Drop for Bucket<L> {
-    fn drop(&mut self) {
-        self.upstream.breakers.give_back(self.key.credential(), &self.breaker);
-    }
-}
-
 // === impl State ===
 
 impl<L: Link> State<L> {
@@ -401,7 +398,7 @@ impl<L: Link> State<L> {
     }
 
     fn wants_session(&mut self, bucket: &Bucket<L>) -> bool {
-        let limits = &bucket.limits;
+        let limits = &bucket.rules().limits;
         let promised = self.wanted().saturating_mul(limits.calls_per_session);
         // Nobody ever stands in line for what is opened ahead of demand.
         let is_wanted = bucket.key.is_ahead() || self.line.len() > promised;

@@ -102,12 +102,13 @@ impl<C: Connect<Target = Key>> Capacity<C> {
         pool: &Arc<Inner<C>>,
         bucket: &Arc<Bucket<C::Link>>,
     ) -> Result<Permit<C>, Scarce> {
+        let settings = pool.settings();
         let mut counts = self.lock();
         let upstream = bucket.key().upstream();
-        if let Err(scarce) = counts.room_for(upstream, &pool.settings) {
+        if let Err(scarce) = counts.room_for(upstream, &settings) {
             counts.starve(bucket);
             self.hunger.set(true);
-            let mut needy = counts.needy(&pool.settings).into_iter();
+            let mut needy = counts.needy(&settings).into_iter();
             let is_its_turn = needy.any(|needy| Arc::ptr_eq(&needy, bucket));
             return Err(if is_its_turn { scarce } else { Scarce::InTurn });
         }
@@ -123,7 +124,7 @@ impl<C: Connect<Target = Key>> Capacity<C> {
         let mut counts = self.lock();
         counts.forget_sated();
         let is_spare =
-            counts.starved.is_empty() && counts.room_for(upstream, &pool.settings).is_ok();
+            counts.starved.is_empty() && counts.room_for(upstream, &pool.settings()).is_ok();
         is_spare.then(|| counts.take_room(pool, upstream))
     }
 

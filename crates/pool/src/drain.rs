@@ -5,7 +5,7 @@ use std::{sync::Arc, sync::atomic::Ordering};
 use tokio::time::Instant;
 use wharf_proto::transport::Connect;
 
-use crate::{AcquireError, CloseReason, Key, Pool, pool::Inner, upstream::Upstream};
+use crate::{AcquireError, CloseReason, Key, Limits, Pool, pool::Inner, upstream::Upstream};
 
 /// What becomes of an upstream that has been drained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -51,6 +51,23 @@ impl<C: Connect<Target = Key>> Pool<C> {
         }
     }
 
+    /// An upstream is another than it was, for a `reason` of the caller's:
+    /// its sessions are given up, as [`Pool::retire_where`] does it, those to
+    /// come are opened under `limits`, and failures to open one until now are
+    /// forgotten. It may be one that has not been used yet.
+    pub fn renew(&self, upstream: &Arc<str>, limits: Limits, reason: &CloseReason) {
+        let pool = self.inner();
+        pool.set_limits(upstream, limits.clone());
+        pool.upstreams.of(upstream, &limits, &pool.shift).renew(limits);
+        let is_renewed = |key: &Key| key.upstream() == upstream;
+        for bucket in pool.registry.all() {
+            if is_renewed(bucket.key()) {
+                bucket.renew();
+            }
+        }
+        self.retire_where(reason, is_renewed);
+    }
+
     /// Takes an upstream out of service: leases none of its sessions any
     /// more, fails those in line, lets calls finish until `deadline`, then
     /// ends every session, all at once, and waits for their owners. One that
@@ -64,7 +81,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
     pub async fn drain(&self, upstream: &str, deadline: Instant, afterwards: Afterwards) {
         let pool = self.inner();
         let upstream =
-            pool.upstreams.of(&upstream.into(), pool.settings.limits(upstream), &pool.shift);
+            pool.upstreams.of(&upstream.into(), pool.settings().limits(upstream), &pool.shift);
         upstream.close();
         let draining = Draining { pool, upstream, afterwards };
         let upstream = &draining.upstream;
@@ -74,7 +91,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
                 bucket.retire_all(&CloseReason::Drained);
             }
         }
-        upstream.shift().end(deadline, upstream.limits.goodbye_timeout).await;
+        upstream.shift().end(deadline, upstream.rules().limits.goodbye_timeout).await;
     }
 
     /// Ends the pool: leases nothing any more, fails those in line, lets
@@ -96,7 +113,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
             bucket.retire_all(&CloseReason::Shutdown);
         }
         let upstreams = pool.upstreams.all();
-        let goodbyes = upstreams.iter().map(|upstream| upstream.limits.goodbye_timeout);
+        let goodbyes = upstreams.iter().map(|upstream| upstream.rules().limits.goodbye_timeout);
         pool.shift.end(deadline, goodbyes.max().unwrap_or_default()).await;
     }
 }

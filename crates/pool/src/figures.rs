@@ -152,7 +152,7 @@ impl UpstreamSnapshot {
     /// What has been counted; what is held is added key by key.
     pub(crate) fn of(upstream: &Upstream) -> Self {
         let tally = &upstream.tally;
-        let count = upstream.breakers.count();
+        let count = upstream.rules().breakers.count();
         let breakers = |state| count.get(&state).copied().unwrap_or(0);
         let hits = tally.hits.load(Relaxed);
         let mut acquire_latency = tally.acquire_latency.read();

@@ -23,20 +23,21 @@ impl<C: Connect<Target = Key>> Inner<C> {
     /// whether any is being opened now.
     pub(crate) fn grow(self: &Arc<Self>, bucket: &Arc<Bucket<C::Link>>) -> bool {
         let (key, upstream) = (bucket.key(), &bucket.upstream);
-        if key.is_ahead() && !upstream.warm.is_wished(key, upstream.limits.idle_timeout) {
+        if key.is_ahead() && !upstream.warm.is_wished(key, upstream.rules().limits.idle_timeout) {
             return false;
         }
         let mut has_grown = false;
         // What is opened ahead of demand is wanted still where the runtime has
         // gone and each owner is dropped as soon as it is spawned.
-        let mut left = if key.is_ahead() { bucket.limits.sessions_per_key } else { usize::MAX };
+        let mut left =
+            if key.is_ahead() { bucket.rules().limits.sessions_per_key } else { usize::MAX };
         while left > 0 && bucket.wants_session() {
             left -= 1;
             if self.give_warm(bucket) {
                 continue;
             }
             // Asked first, so that nobody makes room for what is not tried.
-            let attempt = match bucket.breaker.attempt() {
+            let attempt = match bucket.rules().breaker.attempt() {
                 Ok(attempt) => attempt,
                 Err(tripped) => {
                     bucket.refuse(&tripped.into());
@@ -102,7 +103,7 @@ impl<C: Connect<Target = Key>> Inner<C> {
 
     /// Opens those sessions that are to be kept warm and are not open.
     pub(crate) fn keep_warm(self: &Arc<Self>, upstream: &Upstream) {
-        for key in upstream.warm.wished(upstream.limits.idle_timeout) {
+        for key in upstream.warm.wished(upstream.rules().limits.idle_timeout) {
             let bucket = self.bucket(&key);
             // Asked once the bucket is in the registry, as for a lease.
             if self.refusal(upstream).is_none() {
@@ -115,10 +116,11 @@ impl<C: Connect<Target = Key>> Inner<C> {
     /// The breaker of `failed` has opened: those in line at other keys behind
     /// it are told at once.
     pub(crate) fn refuse_behind(&self, failed: &Bucket<C::Link>) {
-        let Err(tripped) = failed.breaker.attempt() else { return };
+        let breaker = &failed.rules().breaker;
+        let Err(tripped) = breaker.attempt() else { return };
         let refusal = tripped.into();
         for bucket in self.registry.all() {
-            if Arc::ptr_eq(&bucket.breaker, &failed.breaker) {
+            if Arc::ptr_eq(&bucket.rules().breaker, breaker) {
                 bucket.refuse(&refusal);
             }
         }
@@ -144,7 +146,7 @@ impl<C: Connect<Target = Key>> Inner<C> {
     /// it.
     fn evict_one(&self, fits: impl Fn(&Key) -> bool) -> Option<Arc<str>> {
         for upstream in self.upstreams.all() {
-            for key in upstream.warm.wished(upstream.limits.idle_timeout) {
+            for key in upstream.warm.wished(upstream.rules().limits.idle_timeout) {
                 let warm = self.registry.find(&key).filter(|bucket| fits(bucket.key()));
                 if warm.is_some_and(|bucket| bucket.evict_one()) {
                     return Some(Arc::clone(&upstream.id));
@@ -158,7 +160,7 @@ impl<C: Connect<Target = Key>> Inner<C> {
     /// that has use for it.
     pub(crate) fn feed_from(self: &Arc<Self>, idle: &Bucket<C::Link>) {
         let upstream = idle.key().upstream();
-        let Some(needy) = self.capacity.needy_for(upstream, &self.settings) else {
+        let Some(needy) = self.capacity.needy_for(upstream, &self.settings()) else {
             return;
         };
         if idle.evict_one() {
@@ -179,14 +181,14 @@ impl<C: Connect<Target = Key>> Inner<C> {
             return;
         }
         loop {
-            while let Some(bucket) = self.capacity.next_starved(&self.settings) {
+            while let Some(bucket) = self.capacity.next_starved(&self.settings()) {
                 if self.grow(&bucket) {
                     break;
                 }
             }
             // What a session left room for and another key took it is to be
             // asked for again.
-            for bucket in self.capacity.needy(&self.settings) {
+            for bucket in self.capacity.needy(&self.settings()) {
                 self.grow(&bucket);
             }
             if self.ended.fetch_sub(1, Ordering::AcqRel) == 1 {

@@ -18,6 +18,7 @@ mod pool;
 mod probe;
 mod registry;
 mod roll;
+mod rules;
 mod session;
 mod settings;
 mod shift;

@@ -99,7 +99,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         select! {
             () = self.shift.closing.cancelled() => {}
             () = self.shift.stop.cancelled() => {}
-            () = sleep(self.bucket.breaker.pause()) => {
+            () = sleep(self.bucket.rules().breaker.pause()) => {
                 self.pool.grow(&self.bucket);
             }
         }
@@ -110,7 +110,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
     async fn try_again(&self) {
         let upstream = &self.bucket.upstream;
         while let Some(retry) = upstream.warm.begin_retrying() {
-            let pause = self.bucket.breaker.pause();
+            let pause = self.bucket.rules().breaker.pause();
             select! {
                 () = self.shift.closing.cancelled() => return,
                 () = self.shift.stop.cancelled() => return,
@@ -119,9 +119,9 @@ impl<C: Connect<Target = Key>> Owner<C> {
             // Whoever fails at what is begun now may try again in its place.
             drop(retry);
             self.pool.keep_warm(upstream);
-            let is_wished = !upstream.warm.wished(upstream.limits.idle_timeout).is_empty();
+            let is_wished = !upstream.warm.wished(upstream.rules().limits.idle_timeout).is_empty();
             // Where attempts are let through, this one has no more to wait for.
-            if !is_wished || self.bucket.breaker.state() == BreakerState::Closed {
+            if !is_wished || self.bucket.rules().breaker.state() == BreakerState::Closed {
                 return;
             }
         }
@@ -143,7 +143,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         &self,
         connected: &mut Option<(C::Link, C::Feed)>,
     ) -> Result<Handshake, OpenError> {
-        let limit = self.bucket.limits.open_timeout;
+        let limit = self.bucket.rules().limits.open_timeout;
         let open = async {
             let key = self.bucket.key();
             let made = self.pool.connect.connect(key).await.map_err(OpenError::Transport)?;
@@ -160,7 +160,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
     /// When the session that was opened as the `number`th will have reached
     /// its age.
     fn dies(&self, number: u64) -> Option<Instant> {
-        let age = self.bucket.limits.max_age.map(|age| jittered(age, number));
+        let age = self.bucket.rules().limits.max_age.map(|age| jittered(age, number));
         age.and_then(|age| Instant::now().checked_add(age))
     }
 
@@ -210,7 +210,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
         if matches!(end, Some(EndReason::SessionGone)) {
             return;
         }
-        if timeout(self.bucket.limits.goodbye_timeout, goodbye).await.is_err() {
+        if timeout(self.bucket.rules().limits.goodbye_timeout, goodbye).await.is_err() {
             tracing::debug!(key = ?self.bucket.key(), "an upstream did not take our leave in time");
         }
     }

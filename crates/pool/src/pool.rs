@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, RwLock,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -15,7 +15,7 @@ use tokio::{
 use wharf_proto::transport::Connect;
 
 use crate::{
-    AcquireError, CloseReason, Key, Lease, Settings, Snapshot, Step,
+    AcquireError, CloseReason, Key, Lease, Limits, Settings, Snapshot, Step,
     bucket::{Admission, Bucket, Ticket},
     capacity::Capacity,
     figures::UpstreamSnapshot,
@@ -37,7 +37,7 @@ pub struct Pool<C: Connect<Target = Key>> {
 /// What the owners share with the pool. They hold it; it does not hold them.
 pub(crate) struct Inner<C: Connect<Target = Key>> {
     pub(crate) connect: C,
-    pub(crate) settings: Settings,
+    settings: RwLock<Arc<Settings>>,
     pub(crate) registry: Registry<C::Link>,
     pub(crate) roll: Roll<C::Link>,
     pub(crate) capacity: Capacity<C>,
@@ -75,7 +75,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
     pub fn new(connect: C, settings: Settings) -> Self {
         let inner = Inner {
             connect,
-            settings,
+            settings: RwLock::new(Arc::new(settings)),
             registry: Registry::new(),
             roll: Roll::new(),
             capacity: Capacity::new(),
@@ -234,10 +234,22 @@ impl<C: Connect<Target = Key>> Drop for Waiting<'_, C> {
 impl<C: Connect<Target = Key>> Inner<C> {
     pub(crate) fn bucket(&self, key: &Key) -> Arc<Bucket<C::Link>> {
         self.registry.find_or(key, || {
-            let limits = self.settings.limits(key.upstream());
+            let settings = self.settings();
+            let limits = settings.limits(key.upstream());
             let upstream = self.upstreams.of(key.upstream(), limits, &self.shift);
             Bucket::new(key.clone(), upstream, self.capacity.hunger().clone())
         })
+    }
+
+    /// What holds for now. Not asked on the usual way of a call.
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.read().expect("nothing panics while holding it"))
+    }
+
+    /// Has other limits hold for an upstream, once it is used.
+    pub(crate) fn set_limits(&self, upstream: &Arc<str>, limits: Limits) {
+        let mut settings = self.settings.write().expect("nothing panics while holding it");
+        Arc::make_mut(&mut settings).upstreams.insert(Arc::clone(upstream), limits);
     }
 
     pub(crate) fn is_shut(&self) -> bool {

@@ -17,7 +17,7 @@ pub struct Settings {
 
 /// The limits towards one upstream. Where a number for one key is 0, it counts
 /// as 1: with less nobody could ever be served.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Sessions open at once to this upstream. Default: 10 000.
     pub sessions: usize,

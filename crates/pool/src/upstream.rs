@@ -10,15 +10,14 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{breaker::Breakers, figures::Tally, settings::Limits, shift::Shift, warm::Warm};
+use crate::{figures::Tally, rules::Rules, settings::Limits, shift::Shift, warm::Warm};
 
 /// One upstream.
 pub(crate) struct Upstream {
     pub(crate) id: Arc<str>,
-    pub(crate) limits: Limits,
     pub(crate) tally: Tally,
-    pub(crate) breakers: Breakers,
     pub(crate) warm: Warm,
+    rules: RwLock<Arc<Rules>>,
     alarm: watch::Sender<()>,
     /// Drains under way, and those that have left it shut. Read for every
     /// lease.
@@ -36,14 +35,23 @@ impl Upstream {
     fn new(id: &Arc<str>, limits: &Limits, shift: &Shift) -> Self {
         Self {
             id: Arc::clone(id),
-            limits: limits.clone(),
             tally: Tally::default(),
-            breakers: Breakers::new(limits.breaker.clone()),
             warm: Warm::default(),
+            rules: RwLock::new(Rules::new(limits.clone())),
             alarm: watch::Sender::new(()),
             closed: AtomicUsize::new(0),
             shift: Mutex::new(shift.part()),
         }
+    }
+
+    /// What holds towards it for now.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        Arc::clone(&self.rules.read().expect("nothing panics while holding it"))
+    }
+
+    /// Has other limits hold, with breakers that know of no failure.
+    pub(crate) fn renew(&self, limits: Limits) {
+        *self.rules.write().expect("nothing panics while holding it") = Rules::new(limits);
     }
 
     /// The owners of its sessions since it was last drained.

@@ -47,7 +47,7 @@ impl<L: Link> Opening<L> {
         // Where the upstream keeps no session, nothing of one caller can be
         // seen by another.
         let is_shared = !session.has_session();
-        let capacity = if is_shared { usize::MAX } else { bucket.limits.calls_per_session };
+        let capacity = if is_shared { usize::MAX } else { bucket.rules().limits.calls_per_session };
         session.usage().capacity.store(capacity, Relaxed);
         state.open.push(session.clone());
         if let Some(reason) = given_up {

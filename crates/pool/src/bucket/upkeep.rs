@@ -51,7 +51,7 @@ impl<L: Link> Bucket<L> {
         // One in use is looked at again when it could at the soonest be idle.
         // A time too long to add is no limit.
         let idle_since = if is_used { now } else { session.idle_since() };
-        let idle_until = idle_since.checked_add(self.limits.idle_timeout);
+        let idle_until = idle_since.checked_add(self.rules().limits.idle_timeout);
         if dates.dies.is_some_and(|dies| dies <= now) {
             usage.retiring.get_or_init(|| CloseReason::Age);
         } else if idle_until.is_some_and(|until| until <= now) && !is_used {
@@ -71,8 +71,9 @@ impl<L: Link> Bucket<L> {
     }
 
     fn probe_due(&self, session: &Session<L>, worked: Instant) -> Option<Instant> {
-        let is_due = self.limits.has_probes() && !session.usage().is_examined.load(Relaxed);
-        let after = self.limits.probe_after.max(LEAST_PROBE_PAUSE);
+        let limits = &self.rules().limits;
+        let is_due = limits.has_probes() && !session.usage().is_examined.load(Relaxed);
+        let after = limits.probe_after.max(LEAST_PROBE_PAUSE);
         if is_due { worked.checked_add(after) } else { None }
     }
 
@@ -84,7 +85,7 @@ impl<L: Link> Bucket<L> {
         let usage = session.usage();
         let is_examined = usage.is_examined.load(Relaxed);
         let is_free = session.is_leasable() && state.lists(session);
-        if !self.limits.has_probes() || is_examined || !is_free {
+        if !self.rules().limits.has_probes() || is_examined || !is_free {
             return false;
         }
         let is_used = usage.leases.load(Relaxed) > 0;

@@ -77,7 +77,7 @@ impl<C: Connect<Target = Key>> Attended<C> {
             feed,
             orders,
             errands: JoinSet::new(),
-            errand_limit: bucket.limits.goodbye_timeout,
+            errand_limit: bucket.rules().limits.goodbye_timeout,
             listeners: None,
             dates,
             look_again: None,
@@ -157,7 +157,8 @@ impl<C: Connect<Target = Key>> Attended<C> {
         let home = self.home();
         home.upstream.tally.probes.fetch_add(1, Relaxed);
         self.is_alarmed = false;
-        let (probes, limit) = (home.limits.probes.clone(), home.limits.probe_timeout);
+        let limits = &home.rules().limits;
+        let (probes, limit) = (limits.probes.clone(), limits.probe_timeout);
         self.examination = Some(Box::pin(examine(self.session.clone(), probes, limit)));
         // Those in line may have one opened meanwhile.
         owner.pool.grow(&home);
