@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
-use wharf_gateway::{Gateway, Settings, UpstreamSettings};
+use wharf_gateway::{Gateway, Reloaded, Settings, SetupError, UpstreamSettings};
 use wharf_http::{Endpoint, Target};
 use wharf_proto::server::Backend;
 use wharf_testkit::Upstream;
@@ -18,6 +18,8 @@ use crate::soon;
 pub struct Wharf {
     address: SocketAddr,
     admin: SocketAddr,
+    gateway: Gateway,
+    settings: Settings,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinSet<()>,
 }
@@ -77,12 +79,12 @@ impl Wharf {
         let address = listener.local_addr().unwrap();
         let admin = operators.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let gateway = Gateway::new(settings).expect("the settings are good");
+        let gateway = Gateway::new(settings.clone()).expect("the settings are good");
         let mut serving = JoinSet::new();
-        serving.spawn(gateway.serve(listener, Some(operators), async {
+        serving.spawn(gateway.clone().serve(listener, Some(operators), async {
             let _ = stopped.await;
         }));
-        Self { address, admin, stop: Some(stop), serving }
+        Self { address, admin, gateway, settings, stop: Some(stop), serving }
     }
 
     /// Where clients connect to.
@@ -101,6 +103,24 @@ impl Wharf {
     #[must_use]
     pub fn admin_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.admin)
+    }
+
+    /// Has it stand in front of these upstreams from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] where they contradict each other.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn reload(
+        &self,
+        upstreams: impl IntoIterator<Item = UpstreamSettings>,
+    ) -> Result<Reloaded, SetupError> {
+        let upstreams = upstreams.into_iter().collect();
+        let settings = Settings { upstreams, ..self.settings.clone() };
+        soon("the configuration is taken over", self.gateway.reload(settings)).await
     }
 
     /// Begins to drain, as SIGTERM would.

@@ -87,8 +87,8 @@ impl Admin {
     fn metrics(&self) -> Response<Body> {
         let snapshot = self.fleet.pool.snapshot();
         let (aggregate, direct) = self.doors.sessions();
-        let ids = self.fleet.upstreams.all().iter().map(|upstream| upstream.id().as_str());
-        let clients: Vec<_> = std::iter::once(("", aggregate)).chain(ids.zip(direct)).collect();
+        let direct = direct.iter().map(|(upstream, clients)| (upstream.id().as_str(), *clients));
+        let clients: Vec<_> = std::iter::once(("", aggregate)).chain(direct).collect();
         let text = metrics::write(&snapshot, &clients);
         let mut response = Response::new(Body::full(text));
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -99,19 +99,15 @@ impl Admin {
     fn pool(&self) -> Value {
         let snapshot = self.fleet.pool.snapshot();
         let (aggregate, direct) = self.doors.sessions();
-        let upstreams: Vec<_> = self
-            .fleet
-            .upstreams
-            .all()
-            .iter()
-            .zip(direct)
+        let upstreams: Vec<_> = direct
+            .into_iter()
             .map(|(upstream, clients)| {
                 let id = upstream.id().as_str();
                 let used = snapshot.upstreams.iter().find(|used| used.upstream == id);
                 let unused = UpstreamSnapshot::default();
                 let mut value = figures(used.unwrap_or(&unused));
                 value["id"] = id.into();
-                value["transport"] = upstream.transport().label().into();
+                value["transport"] = upstream.edition().transport().label().into();
                 value["clients"] = clients.into();
                 value
             })

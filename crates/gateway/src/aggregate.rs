@@ -128,9 +128,9 @@ impl Backend for Aggregate {
             }
             method::PROGRESS => downstream.tell_progress(&notification).await,
             method::ROOTS_LIST_CHANGED => {
-                let told = downstream
-                    .visited()
-                    .map(|upstream| downstream.tell(upstream, notification.clone()));
+                let visited = downstream.visited();
+                let told =
+                    visited.iter().map(|upstream| downstream.tell(upstream, notification.clone()));
                 futures_util::future::join_all(told).await;
             }
             // Of the others nobody can say which upstream they are for.

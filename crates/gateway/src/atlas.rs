@@ -16,7 +16,7 @@ const MOST: usize = 4096;
 /// The longest name that is remembered.
 const LONGEST: usize = 4096;
 
-/// What one client has been shown, by the upstream's place among all.
+/// What one client has been shown, by the upstream's number.
 #[derive(Default)]
 pub(crate) struct Atlas {
     resources: Mutex<Places>,

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock,
+        Arc, Mutex, MutexGuard, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -17,7 +17,7 @@ use crate::{
     OnLost, Transport,
     commons::{Commons, is_part_of},
     ear::Ear,
-    upstream::Upstream,
+    upstream::{Edition, Identity, Upstream},
     wire::WireLink,
 };
 
@@ -28,7 +28,7 @@ use crate::{
 /// before its next call, or the client is told that its session was lost.
 #[derive(Default)]
 pub(crate) struct Berth {
-    key: OnceLock<Key>,
+    terms: RwLock<Option<Arc<Terms>>>,
     is_in_use: AtomicBool,
     /// What the upstream says in a call and what it says unasked comes on one
     /// stream.
@@ -38,7 +38,15 @@ pub(crate) struct Berth {
     settling: Mutex<Settling>,
     standing: Mutex<Standing>,
     ear: Arc<Ear>,
-    commons: OnceLock<Arc<Commons>>,
+}
+
+/// How the client is with the upstream, as that is configured for now.
+pub(crate) struct Terms {
+    pub(crate) edition: Arc<Edition>,
+    /// Of the sessions that the client may use.
+    pub(crate) key: Key,
+    /// What is shared, if sessions are.
+    pub(crate) commons: Option<Arc<Commons>>,
 }
 
 /// The session that is about to be used: settled once, for all calls that
@@ -70,13 +78,32 @@ pub(crate) enum Boarding {
 // === impl Berth ===
 
 impl Berth {
-    pub(crate) fn key_or(&self, make: impl FnOnce() -> Key) -> &Key {
-        self.key.get_or_init(make)
+    /// How the client is with the upstream for now.
+    pub(crate) fn terms(&self, upstream: &Upstream, identity: &Identity) -> Arc<Terms> {
+        if let Some(terms) = self.last_terms()
+            && upstream.is_in(&terms.edition)
+        {
+            return terms;
+        }
+        let mut terms = self.terms.write().expect("nothing panics while holding it");
+        if let Some(terms) = terms.as_ref().filter(|terms| upstream.is_in(&terms.edition)) {
+            return Arc::clone(terms);
+        }
+        // What is shared is to be found by the new terms, and so the old ones
+        // are kept until these are there.
+        let current = Arc::new(Terms::new(upstream, identity));
+        *terms = Some(Arc::clone(&current));
+        current
+    }
+
+    /// How the client was with the upstream when it last looked.
+    pub(crate) fn last_terms(&self) -> Option<Arc<Terms>> {
+        self.terms.read().expect("nothing panics while holding it").clone()
     }
 
     /// The key, if the sessions under it are this client's alone.
-    pub(crate) fn own_key(&self) -> Option<&Key> {
-        self.key.get().filter(|key| matches!(key.scope(), Scope::Client(_)))
+    pub(crate) fn own_key(&self) -> Option<Key> {
+        self.last_terms()?.own_key().cloned()
     }
 
     /// What the client hears of the upstream unasked.
@@ -84,16 +111,9 @@ impl Berth {
         &self.ear
     }
 
-    /// What is shared, if sessions with the upstream are.
-    pub(crate) fn commons_of(&self, upstream: &Upstream) -> Option<&Arc<Commons>> {
-        let key = self.key.get()?;
-        let is_shared = matches!(key.scope(), Scope::Identity(_) | Scope::Shared);
-        is_shared.then(|| self.commons.get_or_init(|| upstream.commons.of(key)))
-    }
-
-    /// What is shared, if anything was.
-    pub(crate) fn commons(&self) -> Option<&Arc<Commons>> {
-        self.commons.get()
+    /// What is shared, if anything is.
+    pub(crate) fn commons(&self) -> Option<Arc<Commons>> {
+        self.last_terms()?.commons.clone()
     }
 
     /// Whether the client has had a session with the upstream.
@@ -113,18 +133,24 @@ impl Berth {
     }
 
     /// Brings a call to the session it has leased.
-    pub(crate) async fn board(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> Boarding {
-        if let Some(commons) = self.commons_of(upstream) {
+    pub(crate) async fn board(
+        &self,
+        terms: &Terms,
+        upstream: &Upstream,
+        lease: &Lease<WireLink>,
+    ) -> Boarding {
+        if let Some(commons) = &terms.commons {
             commons.settle(upstream, lease).await;
             return Boarding::Usual;
         }
         let session = lease.number();
-        if self.is_on_board(session) {
+        if self.is_on_board(terms, session) {
             return Boarding::Usual;
         }
-        self.has_one_stream.store(upstream.transport() == Transport::Sse, Ordering::Relaxed);
+        let edition = &terms.edition;
+        self.has_one_stream.store(edition.transport() == Transport::Sse, Ordering::Relaxed);
         let (done, is_first) = self.settle(session);
-        if !is_first && upstream.settings.on_lost == OnLost::Tell {
+        if !is_first && edition.settings.on_lost == OnLost::Tell {
             return Boarding::Lost;
         }
         let before = self.settled.load(Ordering::Acquire);
@@ -137,18 +163,18 @@ impl Berth {
     }
 
     /// Whether a call may go to the session it has leased without more ado.
-    pub(crate) fn is_settled(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> bool {
-        match self.commons_of(upstream) {
+    pub(crate) fn is_settled(&self, terms: &Terms, lease: &Lease<WireLink>) -> bool {
+        match &terms.commons {
             Some(commons) => commons.wants_nothing(),
-            None => self.is_on_board(lease.number()),
+            None => self.is_on_board(terms, lease.number()),
         }
     }
 
     /// Whether calls have come to this session or a later one before, or it
     /// makes no difference.
-    fn is_on_board(&self, session: u64) -> bool {
+    fn is_on_board(&self, terms: &Terms, session: u64) -> bool {
         // Numbers grow: a lower one is a session on its way out.
-        session <= self.settled.load(Ordering::Acquire) || self.own_key().is_none()
+        session <= self.settled.load(Ordering::Acquire) || terms.own_key().is_none()
     }
 
     /// Where the setting up of `session` happens, and whether it is the first
@@ -223,6 +249,23 @@ impl Berth {
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
         self.standing.lock().expect("nothing panics while holding it")
+    }
+}
+
+// === impl Terms ===
+
+impl Terms {
+    fn new(upstream: &Upstream, identity: &Identity) -> Self {
+        let edition = upstream.edition();
+        let key = upstream.key_for(&edition, identity);
+        let is_shared = matches!(key.scope(), Scope::Identity(_) | Scope::Shared);
+        let commons = is_shared.then(|| upstream.commons.of(&key));
+        Self { edition, key, commons }
+    }
+
+    /// The key, if the sessions under it are this client's alone.
+    pub(crate) fn own_key(&self) -> Option<&Key> {
+        Some(&self.key).filter(|key| matches!(key.scope(), Scope::Client(_)))
     }
 }
 

@@ -6,13 +6,14 @@ use http::StatusCode;
 use wharf_pool::Key;
 use wharf_proto::{
     Json, Request, RequestId, Revision, method,
-    transport::{CallError, Connect, Exchange, Fault, Link},
+    transport::{CallError, Connect, EndReason, Exchange, Fault, Link},
 };
 use wharf_streamable_http::client as streamable_http;
 
 use crate::{
     Transport,
-    upstream::{Upstream, Upstreams, own_info},
+    roster::Upstreams,
+    upstream::{Edition, own_info},
     wire::{WireFeed, WireLink},
 };
 
@@ -29,26 +30,26 @@ impl Dial {
         Self(upstreams)
     }
 
-    fn http(&self, upstream: &Upstream) -> (streamable_http::HttpLink, streamable_http::HttpFeed) {
+    fn http(&self, edition: &Edition) -> (streamable_http::HttpLink, streamable_http::HttpFeed) {
         let mut settings = streamable_http::ClientSettings::default();
         settings.max_message = self.0.max_message;
-        streamable_http::open(self.0.http.clone(), upstream.settings.target.clone(), settings)
+        streamable_http::open(self.0.http.clone(), edition.settings.target.clone(), settings)
     }
 
     async fn sse(
         &self,
-        upstream: &Upstream,
+        edition: &Edition,
     ) -> Result<(wharf_sse::SseLink, wharf_sse::SseFeed), CallError> {
         let mut settings = wharf_sse::ClientSettings::default();
         settings.max_message = self.0.max_message;
-        wharf_sse::open(self.0.http.clone(), upstream.settings.target.clone(), settings).await
+        wharf_sse::open(self.0.http.clone(), edition.settings.target.clone(), settings).await
     }
 
     /// Finds out the transport as the specification has it (2025-03-26,
     /// transports, backwards compatibility): `initialize` by POST; where that
     /// is refused, a GET that an `endpoint` event answers.
-    async fn probe(&self, upstream: &Upstream) -> Result<Transport, CallError> {
-        let (link, _feed) = self.http(upstream);
+    async fn probe(&self, edition: &Edition) -> Result<Transport, CallError> {
+        let (link, _feed) = self.http(edition);
         let refused = match link.call(hello()).answer().await {
             Ok(answer) => {
                 if let Some(revision) = answer.agreed_revision() {
@@ -63,13 +64,13 @@ impl Dial {
         if !hints_at_sse(&refused.fault) {
             return Err(refused);
         }
-        match self.sse(upstream).await {
+        match self.sse(edition).await {
             Ok((link, _feed)) => {
                 link.goodbye().await;
                 Ok(Transport::Sse)
             }
             Err(error) => {
-                tracing::debug!(upstream = %upstream.id(), %error, "it does not speak SSE either");
+                tracing::debug!(upstream = %edition.settings.id, %error, "it does not speak SSE either");
                 Err(refused)
             }
         }
@@ -82,22 +83,26 @@ impl Connect for Dial {
     type Feed = WireFeed;
 
     async fn connect(&self, key: &Key) -> Result<(WireLink, WireFeed), CallError> {
-        let upstream = self.0.find(key.upstream()).expect("keys are made for configured upstreams");
-        let transport = match upstream.settings.transport {
+        let Some(upstream) = self.0.find(key.upstream()) else {
+            // It has been taken out of the configuration since.
+            return Err(CallError::not_sent(Fault::Ended(EndReason::Closed)));
+        };
+        let edition = &*upstream.edition();
+        let transport = match edition.settings.transport {
             // One probe serves everybody who waits for it.
-            Transport::Auto => *upstream.found().get_or_try_init(|| self.probe(upstream)).await?,
+            Transport::Auto => *edition.found().get_or_try_init(|| self.probe(edition)).await?,
             configured => configured,
         };
         if transport == Transport::Sse {
-            let opened = self.sse(upstream).await;
+            let opened = self.sse(edition).await;
             if opened.as_ref().is_err_and(|error| hints_at_sse(&error.fault)) {
                 // It is reachable and no longer what it was.
-                upstream.forget_transport();
+                edition.forget_transport();
             }
             let (link, feed) = opened?;
             return Ok((WireLink::Sse(link), WireFeed::Sse(Box::new(feed))));
         }
-        let (link, feed) = self.http(upstream);
+        let (link, feed) = self.http(edition);
         Ok((WireLink::Http(link), WireFeed::Http(feed)))
     }
 }

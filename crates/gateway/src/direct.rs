@@ -39,7 +39,7 @@ impl Backend for Direct {
 
     async fn open(&self, hello: Request, _: Caller<'_>) -> Opening<Downstream> {
         let downstream = Downstream::new(&hello, &self.fleet, Endpoint::One);
-        let leased = self.fleet.lease(&self.upstream, downstream.key(&self.upstream)).await;
+        let leased = self.fleet.lease(&self.upstream, &downstream.key(&self.upstream)).await;
         match leased {
             Ok(lease) => {
                 // What the client sets up from now on, it does in this one.

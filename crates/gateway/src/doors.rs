@@ -1,22 +1,35 @@
 //! The paths at which clients come in.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, RwLock},
+};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wharf_http::{Body, Guard, json_response};
 use wharf_proto::server::Backend;
 use wharf_streamable_http::server as streamable_http;
 
-use crate::{aggregate::Aggregate, direct::Direct, fleet::Fleet};
+use crate::{aggregate::Aggregate, direct::Direct, fleet::Fleet, upstream::Upstream};
 
 /// All endpoints of a gateway, by path.
 pub(crate) struct Doors {
     everything: Arc<Aggregate>,
     aggregate: Door<Aggregate>,
-    /// In the order of the upstreams.
-    direct: Vec<Door<Direct>>,
+    /// By the numbers of the upstreams. Made when somebody comes.
+    direct: RwLock<HashMap<usize, Arc<Direction>>>,
+    guard: Guard,
     fleet: Arc<Fleet>,
+}
+
+/// The endpoint of one upstream.
+struct Direction {
+    upstream: Arc<Upstream>,
+    door: Door<Direct>,
 }
 
 /// One endpoint, over both transports.
@@ -38,15 +51,11 @@ enum Entrance {
 impl Doors {
     pub(crate) fn new(fleet: &Arc<Fleet>, guard: &Guard) -> Self {
         let everything = Arc::new(Aggregate::new(Arc::clone(fleet)));
-        let direct = fleet.upstreams.all().iter().map(|upstream| {
-            let backend = Direct::new(Arc::clone(fleet), Arc::clone(upstream));
-            let prefix = format!("/servers/{}", upstream.id());
-            Door::new(Arc::new(backend), fleet, guard, &prefix)
-        });
         Self {
             aggregate: Door::new(Arc::clone(&everything), fleet, guard, ""),
             everything,
-            direct: direct.collect(),
+            direct: RwLock::default(),
+            guard: guard.clone(),
             fleet: Arc::clone(fleet),
         }
     }
@@ -69,7 +78,7 @@ impl Doors {
         };
         match (self.fleet.upstreams.find(id), Entrance::of(rest)) {
             (Some(upstream), Some(entrance)) => {
-                self.direct[upstream.index].handle(entrance, request, peer).await
+                self.direct(&upstream).door.handle(entrance, request, peer).await
             }
             (None, Some(_)) => no_such_server(),
             (_, None) => no_such_path(),
@@ -77,21 +86,88 @@ impl Doors {
     }
 
     /// Sessions of clients: on `/mcp`, and with each upstream of its own.
-    pub(crate) fn sessions(&self) -> (usize, Vec<usize>) {
-        (self.aggregate.sessions(), self.direct.iter().map(Door::sessions).collect())
+    pub(crate) fn sessions(&self) -> (usize, Vec<(Arc<Upstream>, usize)>) {
+        let directions = self.direct.read().expect("nothing panics while holding it");
+        let roster = self.fleet.upstreams.roster();
+        let direct = roster.all().iter().map(|upstream| {
+            let direction = directions.get(&upstream.number);
+            (Arc::clone(upstream), direction.map_or(0, |direction| direction.door.sessions()))
+        });
+        (self.aggregate.sessions(), direct.collect())
+    }
+
+    /// Closes the doors to upstreams that go, for as long as it is polled:
+    /// nobody comes in any more, and who is in goes when the calls are over.
+    pub(crate) async fn see_off(&self) {
+        let mut roster = self.fleet.upstreams.follow();
+        let mut closing = FuturesUnordered::new();
+        let mut closed = HashSet::new();
+        loop {
+            let current = Arc::clone(&roster.borrow_and_update());
+            for direction in self.directions() {
+                let number = direction.upstream.number;
+                if current.numbered(number).is_none() && closed.insert(number) {
+                    closing.push(self.close(direction));
+                }
+            }
+            tokio::select! {
+                changed = roster.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                }
+                Some(number) = closing.next() => {
+                    closed.remove(&number);
+                }
+            }
+        }
+    }
+
+    async fn close(&self, direction: Arc<Direction>) -> usize {
+        direction.door.drain();
+        direction.upstream.left().await;
+        direction.door.shutdown().await;
+        let number = direction.upstream.number;
+        self.direct.write().expect("nothing panics while holding it").remove(&number);
+        number
+    }
+
+    /// The door to an upstream.
+    fn direct(&self, upstream: &Arc<Upstream>) -> Arc<Direction> {
+        let known = {
+            let directions = self.direct.read().expect("nothing panics while holding it");
+            directions.get(&upstream.number).map(Arc::clone)
+        };
+        known.unwrap_or_else(|| {
+            let mut directions = self.direct.write().expect("nothing panics while holding it");
+            let direction = directions.entry(upstream.number);
+            Arc::clone(direction.or_insert_with(|| Arc::new(self.direction(upstream))))
+        })
+    }
+
+    fn direction(&self, upstream: &Arc<Upstream>) -> Direction {
+        let backend = Direct::new(Arc::clone(&self.fleet), Arc::clone(upstream));
+        let prefix = format!("/servers/{}", upstream.id());
+        let door = Door::new(Arc::new(backend), &self.fleet, &self.guard, &prefix);
+        Direction { upstream: Arc::clone(upstream), door }
+    }
+
+    fn directions(&self) -> Vec<Arc<Direction>> {
+        let directions = self.direct.read().expect("nothing panics while holding it");
+        directions.values().map(Arc::clone).collect()
     }
 
     /// Ends the streams on which nobody waits for an answer.
     pub(crate) fn drain(&self) {
         self.aggregate.drain();
-        self.direct.iter().for_each(Door::drain);
+        self.directions().iter().for_each(|direction| direction.door.drain());
     }
 
     /// Ends all sessions of clients.
     pub(crate) async fn shutdown(&self) {
         self.aggregate.shutdown().await;
-        for door in &self.direct {
-            door.shutdown().await;
+        for direction in self.directions() {
+            direction.door.shutdown().await;
         }
         self.everything.stop().await;
     }

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -17,7 +17,8 @@ use wharf_proto::{
 use crate::{
     ScopeSetting,
     atlas::Atlas,
-    berth::{Berth, Boarding},
+    berth::{Berth, Boarding, Terms},
+    berths::Berths,
     calls::{Calls, Entry},
     catalogue::Kind,
     content, declared,
@@ -39,8 +40,7 @@ pub(crate) struct Downstream {
     identity: Identity,
     fleet: Arc<Fleet>,
     endpoint: Endpoint,
-    /// By the upstream's place among all; most clients use few of them.
-    berths: Box<[OnceLock<Box<Berth>>]>,
+    berths: Berths,
     calls: Arc<Calls>,
     questions: Questions,
     tokens: Arc<Tokens>,
@@ -107,7 +107,7 @@ impl Downstream {
             identity: Identity { client, profile: Arc::new(profile) },
             fleet: Arc::clone(fleet),
             endpoint,
-            berths: fleet.upstreams.all().iter().map(|_| OnceLock::new()).collect(),
+            berths: Berths::new(fleet.upstreams.numbers()),
             calls: Arc::default(),
             questions: Questions::default(),
             tokens: Arc::default(),
@@ -127,35 +127,42 @@ impl Downstream {
         self.identity.profile.revision
     }
 
+    /// How this client is with an upstream for now.
+    pub(crate) fn terms(&self, upstream: &Upstream) -> Arc<Terms> {
+        self.berth(upstream).terms(upstream, &self.identity)
+    }
+
     /// The key of the sessions with an upstream that this client may use.
-    pub(crate) fn key(&self, upstream: &Upstream) -> &Key {
-        self.berth(upstream).key_or(|| upstream.key_for(&self.identity))
+    pub(crate) fn key(&self, upstream: &Upstream) -> Key {
+        self.terms(upstream).key.clone()
     }
 
     /// The key of the session that one call may use.
     pub(crate) fn key_for_call(&self, upstream: &Upstream) -> Key {
-        match upstream.settings.scope {
-            ScopeSetting::Call => upstream.key_for(&self.identity),
-            _ => self.key(upstream).clone(),
+        let terms = self.terms(upstream);
+        match terms.edition.settings.scope {
+            ScopeSetting::Call => upstream.key_for(&terms.edition, &self.identity),
+            _ => terms.key.clone(),
         }
     }
 
     /// What the client has with an upstream.
     pub(crate) fn berth(&self, upstream: &Upstream) -> &Berth {
-        self.berths[upstream.index].get_or_init(Box::default)
+        self.berths.at(upstream.number)
     }
 
     /// The upstreams with which the client has had a session.
-    pub(crate) fn visited(&self) -> impl Iterator<Item = &Arc<Upstream>> {
-        let berths = self.berths.iter().zip(self.fleet.upstreams.all());
-        berths
-            .filter(|(berth, _)| berth.get().is_some_and(|berth| berth.is_in_use()))
-            .map(|(_, upstream)| upstream)
+    pub(crate) fn visited(&self) -> Vec<Arc<Upstream>> {
+        let roster = self.fleet.upstreams.roster();
+        let has_been_to =
+            |upstream: &Upstream| self.berths.find(upstream.number).is_some_and(Berth::is_in_use);
+        roster.all().iter().filter(|upstream| has_been_to(upstream)).map(Arc::clone).collect()
     }
 
     /// The upstream at which the client has subscribed to a resource.
-    pub(crate) fn subscribed(&self, uri: &str) -> Option<&Arc<Upstream>> {
-        self.visited().find(|upstream| self.berth(upstream).subscribes_to(uri))
+    pub(crate) fn subscribed(&self, uri: &str) -> Option<Arc<Upstream>> {
+        let mut visited = self.visited().into_iter();
+        visited.find(|upstream| self.berth(upstream).subscribes_to(uri))
     }
 
     /// Is told when the client has a session with one upstream more. For one
@@ -193,12 +200,13 @@ impl Downstream {
     /// Gives up the sessions that were this client's alone, and what it has
     /// set up in those that it shared.
     pub(crate) fn leave(&self) {
-        for (berth, upstream) in self.berths.iter().zip(self.fleet.upstreams.all()) {
-            let Some(berth) = berth.get() else { continue };
-            if let Some(key) = berth.own_key() {
+        for upstream in self.fleet.upstreams.roster().all() {
+            let berth = self.berths.find(upstream.number);
+            let Some(terms) = berth.and_then(Berth::last_terms) else { continue };
+            if let Some(key) = terms.own_key() {
                 self.fleet.pool.retire(key);
             }
-            if let Some(commons) = berth.commons() {
+            if let Some(commons) = &terms.commons {
                 let (commons, upstream) = (Arc::clone(commons), Arc::clone(upstream));
                 let client = self.client();
                 self.fleet.see_to(async move { commons.leave(&upstream, client).await });
@@ -208,8 +216,8 @@ impl Downstream {
 
     /// Brings a call to the session that it has leased.
     pub(crate) async fn board(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> Boarding {
-        let berth = self.berth(upstream);
-        let boarding = berth.board(upstream, lease).await;
+        let terms = self.terms(upstream);
+        let boarding = self.berth(upstream).board(&terms, upstream, lease).await;
         self.occupy(upstream);
         boarding
     }
@@ -222,15 +230,18 @@ impl Downstream {
         request: &Request,
     ) -> Option<Lease<WireLink>> {
         let berth = self.berth(upstream);
-        let is_shared = berth.commons_of(upstream).is_some();
-        if upstream.settings.scope == ScopeSetting::Call
-            || !berth.is_in_use()
+        if !berth.is_in_use() {
+            return None;
+        }
+        let terms = self.terms(upstream);
+        let is_shared = terms.commons.is_some();
+        if terms.edition.settings.scope == ScopeSetting::Call
             || is_shared && sets_up(request.method())
         {
             return None;
         }
-        let lease = self.fleet.lease_at_once(upstream, self.key(upstream))?;
-        berth.is_settled(upstream, &lease).then_some(lease)
+        let lease = self.fleet.lease_at_once(&terms.key)?;
+        berth.is_settled(&terms, &lease).then_some(lease)
     }
 
     /// Notes that the client has come to an upstream.
@@ -350,7 +361,7 @@ impl Downstream {
         self.berth(upstream).note(request, response);
         self.tokens.note(request, response);
         if self.endpoint == Endpoint::All || !self.has_own_session(upstream) {
-            self.atlas.learn(upstream.index, request, response);
+            self.atlas.learn(upstream.number, request, response);
         }
     }
 
@@ -379,7 +390,8 @@ impl Downstream {
         upstream: &Upstream,
         request: &Request,
     ) -> Option<Result<Response, Failure>> {
-        let commons = self.berth(upstream).commons_of(upstream)?;
+        let terms = self.terms(upstream);
+        let commons = terms.commons.as_ref()?;
         let (fleet, client) = (&self.fleet, self.client());
         let response = match request.method() {
             method::SET_LEVEL => {
@@ -438,7 +450,7 @@ impl Downstream {
     /// where it is the client's own.
     pub(crate) async fn tell(&self, upstream: &Arc<Upstream>, notification: Notification) {
         let Some(key) = self.berth(upstream).own_key() else { return };
-        let told = match self.fleet.lease(upstream, key).await {
+        let told = match self.fleet.lease(upstream, &key).await {
             Ok(lease) => lease.notify(notification).await.map_err(|error| error.to_string()),
             Err(failure) => Err(failure.to_string()),
         };

@@ -3,7 +3,10 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout},
+};
 use tokio_util::task::TaskTracker;
 use wharf_pool::{AcquireError, Handshake, Key, Lease, Pool, Session};
 use wharf_proto::{Json, Request, RequestId, Response, code, method, transport::Exchange};
@@ -12,7 +15,8 @@ use crate::{
     Dial, Settings, SetupError,
     catalogue::{Kind, Listing},
     error::Failure,
-    upstream::{Upstream, Upstreams},
+    roster::Upstreams,
+    upstream::Upstream,
     wire::WireLink,
 };
 
@@ -31,6 +35,9 @@ pub(crate) struct Fleet {
     pub(crate) settings: Settings,
     pub(crate) upstreams: Arc<Upstreams>,
     pub(crate) pool: Pool<Dial>,
+    /// Upstreams on their way out. Held while another configuration is taken
+    /// over.
+    pub(crate) leaving: Mutex<Vec<Arc<Upstream>>>,
     /// Small things said to upstreams that nobody waits for.
     errands: TaskTracker,
 }
@@ -48,7 +55,8 @@ impl Fleet {
             ..wharf_pool::Settings::default()
         };
         let pool = Pool::new(Dial::new(Arc::clone(&upstreams)), pool_settings);
-        Ok(Arc::new(Self { settings, upstreams, pool, errands: TaskTracker::new() }))
+        let (leaving, errands) = (Mutex::default(), TaskTracker::new());
+        Ok(Arc::new(Self { settings, upstreams, pool, leaving, errands }))
     }
 
     /// Leases a session.
@@ -57,12 +65,13 @@ impl Fleet {
         upstream: &Upstream,
         key: &Key,
     ) -> Result<Lease<WireLink>, Failure> {
+        let edition = upstream.edition();
         let begun = Instant::now();
         let deadline = begun + self.settings.acquire_timeout;
         loop {
             let source = match self.pool.acquire(key, deadline).await {
                 Ok(lease) => {
-                    upstream.meet(&lease);
+                    edition.meet(&lease);
                     return Ok(lease);
                 }
                 Err(source) => source,
@@ -79,8 +88,8 @@ impl Fleet {
     }
 
     /// Leases a session that is there already, if one has room.
-    pub(crate) fn lease_at_once(&self, upstream: &Upstream, key: &Key) -> Option<Lease<WireLink>> {
-        self.pool.try_acquire(key).inspect(|lease| upstream.meet(lease))
+    pub(crate) fn lease_at_once(&self, key: &Key) -> Option<Lease<WireLink>> {
+        self.pool.try_acquire(key)
     }
 
     /// Whether a request does no harm when it runs twice: because it only

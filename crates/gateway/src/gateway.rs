@@ -12,7 +12,7 @@ use wharf_http::{AcceptSettings, Guard};
 use wharf_pool::Snapshot;
 
 use crate::{
-    Settings, SetupError,
+    Reloaded, Settings, SetupError,
     admin::{Admin, Readiness},
     doors::Doors,
     fleet::Fleet,
@@ -44,6 +44,24 @@ impl Gateway {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         self.fleet.pool.snapshot()
+    }
+
+    /// Takes over another configuration. Upstreams come and go; those whose
+    /// settings have changed are called as they are now from the next call on,
+    /// and the sessions opened under the old settings end with the calls that
+    /// they have under way; those that are the same are not touched. What else
+    /// there is in `settings` takes a new start.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] where the settings contradict themselves. Nothing has
+    /// changed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: either nothing has changed or everything has.
+    pub async fn reload(&self, settings: Settings) -> Result<Reloaded, SetupError> {
+        self.fleet.reload(settings).await
     }
 
     /// Serves clients on `listener`, and figures on `admin`, until `shutdown`.
@@ -93,7 +111,10 @@ impl Gateway {
             ));
         }
 
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            () = doors.see_off() => unreachable!("the fleet is there"),
+        }
         readiness.begin_draining();
         self.drain(&doors, clients, &stop).await;
         stop_admin.cancel();

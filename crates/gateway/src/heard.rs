@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 use wharf_pool::{Key, Lease, Scope, Session};
 use wharf_proto::{Message, server::Refusal, transport::Feed};
 
@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// shares is left to calls.
 pub(crate) struct Heard(Unasked);
 
-/// The same without an end.
+/// The same, until the upstream goes.
 pub(crate) type Unasked = Pin<Box<dyn Stream<Item = Message> + Send>>;
 
 struct Listener {
@@ -42,6 +42,8 @@ struct Listener {
     downstream: Arc<Downstream>,
     place: Place,
     hearing: Option<Hearing>,
+    /// Says that the upstream's sessions have been given up.
+    renewals: watch::Receiver<()>,
     pause: Pause,
 }
 
@@ -49,7 +51,7 @@ struct Listener {
 struct Hearing {
     session: Session<WireLink>,
     /// Keeps the session where it is the client's own.
-    _lease: Option<Lease<WireLink>>,
+    lease: Option<Lease<WireLink>>,
 }
 
 /// How long to wait before trying again: longer each time.
@@ -63,7 +65,9 @@ impl Heard {
         upstream: &Arc<Upstream>,
         downstream: &Arc<Downstream>,
     ) -> Self {
-        Self(unasked(fleet, upstream, downstream))
+        // When the upstream goes, the client's session ends with its last call,
+        // and not with what is said beside it.
+        Self(Box::pin(unasked(fleet, upstream, downstream).chain(stream::pending())))
     }
 }
 
@@ -81,7 +85,7 @@ impl fmt::Debug for Heard {
     }
 }
 
-/// What one upstream says unasked, for one client.
+/// What one upstream says unasked, for one client, until it goes.
 pub(crate) fn unasked(
     fleet: &Arc<Fleet>,
     upstream: &Arc<Upstream>,
@@ -93,11 +97,15 @@ pub(crate) fn unasked(
         downstream: Arc::clone(downstream),
         place: downstream.berth(upstream).ear().join(false),
         hearing: None,
+        renewals: upstream.renewals(),
         pause: Pause::default(),
     };
     Box::pin(stream::unfold(listener, async |mut listener| {
-        let message = listener.next().await;
-        Some((message, listener))
+        let upstream = Arc::clone(&listener.upstream);
+        tokio::select! {
+            message = listener.next() => Some((message, listener)),
+            () = upstream.dismissed() => None,
+        }
     }))
 }
 
@@ -107,12 +115,21 @@ impl Listener {
     /// The next thing for the client, over as many sessions as it takes.
     async fn next(&mut self) -> Message {
         loop {
-            let Some(hearing) = &self.hearing else {
+            let Some(hearing) = &mut self.hearing else {
+                self.renewals.mark_unchanged();
                 self.begin().await;
                 continue;
             };
             let session = &hearing.session;
-            match poll_fn(|cx| self.place.poll_heard(session, cx)).await {
+            let heard = tokio::select! {
+                heard = poll_fn(|cx| self.place.poll_heard(session, cx)) => heard,
+                Ok(()) = self.renewals.changed() => {
+                    // It is heard until its last call is over.
+                    hearing.lease = None;
+                    continue;
+                }
+            };
+            match heard {
                 Ok(message) => {
                     self.pause = Pause::default();
                     let said = Said::unasked(&self.upstream, session);
@@ -130,7 +147,7 @@ impl Listener {
     }
 
     async fn begin(&mut self) {
-        let key = self.downstream.key(&self.upstream).clone();
+        let key = self.downstream.key(&self.upstream);
         if let Scope::Call(_) = key.scope() {
             // No session lasts long enough for it to say anything.
             return std::future::pending().await;
@@ -147,13 +164,12 @@ impl Listener {
 
 impl Listener {
     async fn find(&self, key: &Key) -> Result<Hearing, Failure> {
-        let berth = self.downstream.berth(&self.upstream);
-        if let Some(commons) = berth.commons_of(&self.upstream) {
+        if let Some(commons) = &self.downstream.terms(&self.upstream).commons {
             let session = commons.home(&self.fleet, &self.upstream).await?;
-            return Ok(Hearing { session, _lease: None });
+            return Ok(Hearing { session, lease: None });
         }
         let lease = self.fleet.lease(&self.upstream, key).await?;
-        Ok(Hearing { session: Session::clone(&lease), _lease: Some(lease) })
+        Ok(Hearing { session: Session::clone(&lease), lease: Some(lease) })
     }
 }
 

@@ -4,6 +4,7 @@ mod admin;
 mod aggregate;
 mod atlas;
 mod berth;
+mod berths;
 mod bulletin;
 mod calls;
 mod catalogue;
@@ -27,6 +28,8 @@ mod lookout;
 mod names;
 mod questions;
 mod relay;
+mod reload;
+mod roster;
 mod settings;
 mod tokens;
 mod trace;
@@ -36,9 +39,10 @@ mod wire;
 pub use dial::Dial;
 pub use error::SetupError;
 pub use gateway::Gateway;
+pub use reload::Reloaded;
+pub use roster::Upstreams;
 pub use settings::{
     BadSeparator, BadUpstreamId, OnDisconnect, OnLost, Repeat, ScopeSetting, Separator, Settings,
     Transport, UpstreamId, UpstreamSettings,
 };
-pub use upstream::Upstreams;
 pub use wire::{WireExchange, WireFeed, WireLink};

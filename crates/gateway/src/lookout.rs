@@ -4,7 +4,10 @@
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use futures_util::future::join_all;
-use tokio::time::{Duration, sleep};
+use tokio::{
+    sync::watch,
+    time::{Duration, sleep},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wharf_proto::Message;
 
@@ -13,6 +16,7 @@ use crate::{
     catalogue::{Change, Kind, Listing},
     fleet::Fleet,
     heard::Pause,
+    roster::Roster,
     upstream::Upstream,
 };
 
@@ -36,6 +40,16 @@ pub(crate) struct Lookouts {
 #[derive(Debug)]
 pub(crate) struct Watch {
     over: CancellationToken,
+}
+
+/// Who has each upstream looked after, whichever there are.
+struct Follower {
+    fleet: Arc<Fleet>,
+    bulletin: Arc<Bulletin>,
+    tasks: TaskTracker,
+    over: CancellationToken,
+    /// The highest number of those that are looked after.
+    highest: Option<usize>,
 }
 
 /// Who looks after one upstream's catalogue.
@@ -83,13 +97,19 @@ impl Lookouts {
             return watch;
         }
         let begun = Arc::new(Watch { over: self.stop.child_token() });
-        for upstream in self.fleet.upstreams.all() {
-            let lookout = Lookout::new(&self.fleet, upstream, &self.bulletin);
-            let over = begun.over.clone();
-            self.tasks.spawn(async move {
-                over.run_until_cancelled(lookout.look_out()).await;
-            });
-        }
+        let mut follower = Follower {
+            fleet: Arc::clone(&self.fleet),
+            bulletin: Arc::clone(&self.bulletin),
+            tasks: self.tasks.clone(),
+            over: begun.over.clone(),
+            highest: None,
+        };
+        let over = begun.over.clone();
+        let mut roster = self.fleet.upstreams.follow();
+        follower.look_after(&Arc::clone(&roster.borrow_and_update()), false);
+        self.tasks.spawn(async move {
+            over.run_until_cancelled(follower.follow(roster)).await;
+        });
         *watch = Arc::downgrade(&begun);
         begun
     }
@@ -114,6 +134,30 @@ impl Drop for Watch {
     }
 }
 
+// === impl Follower ===
+
+impl Follower {
+    async fn follow(mut self, mut roster: watch::Receiver<Arc<Roster>>) {
+        while roster.changed().await.is_ok() {
+            self.look_after(&Arc::clone(&roster.borrow_and_update()), true);
+        }
+    }
+
+    /// Has those looked after that are not yet. Of one that `is_new` clients
+    /// have not been told.
+    fn look_after(&mut self, roster: &Roster, is_new: bool) {
+        let seen = self.highest;
+        for upstream in roster.all().iter().filter(|upstream| Some(upstream.number) > seen) {
+            self.highest = self.highest.max(Some(upstream.number));
+            let lookout = Lookout::new(&self.fleet, upstream, &self.bulletin);
+            let over = self.over.clone();
+            self.tasks.spawn(async move {
+                over.run_until_cancelled(lookout.look_out(is_new)).await;
+            });
+        }
+    }
+}
+
 // === impl Lookout ===
 
 impl Lookout {
@@ -126,9 +170,47 @@ impl Lookout {
         }
     }
 
-    async fn look_out(mut self) {
+    /// Looks for as long as there is the upstream. What one `is_new` brings is
+    /// announced, and what goes with it.
+    async fn look_out(mut self, is_new: bool) {
         let (fleet, upstream) = (Arc::clone(&self.fleet), Arc::clone(&self.upstream));
-        tokio::join!(listen(&fleet, &upstream), self.look());
+        let looking = async {
+            if is_new {
+                self.welcome().await;
+            }
+            self.look().await;
+        };
+        tokio::select! {
+            _ = async { tokio::join!(listen(&fleet, &upstream), looking) } => {}
+            () = upstream.dismissed() => {}
+        }
+        self.take_leave();
+    }
+
+    /// Announces what there is, and looks at it from now on.
+    async fn welcome(&mut self) {
+        let offered = join_all(Kind::ALL.map(|kind| self.fleet.listing(&self.upstream, kind)));
+        for (kind, offered) in Kind::ALL.into_iter().zip(offered.await) {
+            self.known[kind as usize] = offered.map_or(Known::Gone, Known::This);
+        }
+        self.announce_what_is_known();
+    }
+
+    /// Announces that what there was is there no more.
+    fn take_leave(&mut self) {
+        for kind in Kind::ALL {
+            self.known[kind as usize] = self.shown(kind);
+        }
+        self.announce_what_is_known();
+    }
+
+    fn announce_what_is_known(&self) {
+        let is_known = |kind: &Kind| self.known[*kind as usize].has_items();
+        for change in Change::ALL {
+            if change.kinds().iter().any(is_known) {
+                self.bulletin.announce(change);
+            }
+        }
     }
 
     /// Looks at what has changed, as it is told of and now and then.
@@ -204,6 +286,10 @@ impl Lookout {
 // === impl Known ===
 
 impl Known {
+    fn has_items(&self) -> bool {
+        matches!(self, Self::This(listing) if !listing.items().is_empty())
+    }
+
     /// Whether clients see no difference. What they have not asked for, they
     /// have not seen.
     fn is_same(&self, now: &Self) -> bool {

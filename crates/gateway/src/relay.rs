@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{Sleep, sleep};
@@ -49,6 +50,8 @@ pub(crate) struct Relay {
     has_asked: bool,
     /// What its upstream's settings say; the default until that is known.
     on_disconnect: OnDisconnect,
+    /// How long it may take, if there is a limit.
+    limit: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
     /// The call in logs and traces.
     span: Span,
@@ -133,7 +136,7 @@ impl Relay {
         request: Request,
     ) -> Self {
         let mut relay = Self::begun(fleet, downstream, request, Leg::Bound(Arc::clone(upstream)));
-        relay.on_disconnect = upstream.settings.on_disconnect;
+        relay.on_disconnect = upstream.edition().settings.on_disconnect;
         relay
     }
 
@@ -149,6 +152,7 @@ impl Relay {
             has_spoken: false,
             has_asked: false,
             on_disconnect: OnDisconnect::default(),
+            limit: Duration::ZERO,
             deadline: None,
         }
     }
@@ -166,9 +170,10 @@ impl Relay {
     }
 
     fn begin(&mut self, leased: Leased) {
-        let limit = leased.upstream.settings.call_timeout;
-        self.on_disconnect = leased.upstream.settings.on_disconnect;
-        self.deadline = limit.map(|limit| Box::pin(sleep(limit)));
+        let edition = leased.upstream.edition();
+        self.on_disconnect = edition.settings.on_disconnect;
+        self.limit = edition.settings.call_timeout.unwrap_or_default();
+        self.deadline = edition.settings.call_timeout.map(|limit| Box::pin(sleep(limit)));
         self.leg = Leg::Calling(Calling::new(&self.downstream, leased));
     }
 
@@ -227,7 +232,8 @@ impl Relay {
                 is_lost && self.retries < RETRIES_UNSENT
             }
             Fate::MayHaveRun => {
-                leased.upstream.settings.repeat == Repeat::Hinted && self.retries == 0
+                let settings = &leased.upstream.edition().settings;
+                settings.repeat == Repeat::Hinted && self.retries == 0
             }
         };
         is_allowed && !self.has_spoken
@@ -329,9 +335,8 @@ impl Relay {
         else {
             unreachable!("only a call under way runs out of time")
         };
-        let limit = leased.upstream.settings.call_timeout.unwrap_or_default();
         let upstream = leased.upstream.id().clone();
-        self.fail(&Failure::TimedOut { upstream, limit })
+        self.fail(&Failure::TimedOut { upstream, limit: self.limit })
     }
 }
 

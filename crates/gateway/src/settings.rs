@@ -43,7 +43,7 @@ pub struct Settings {
 }
 
 /// One upstream.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// What it is called in names, paths, figures and logs.
     pub id: UpstreamId,

@@ -1,7 +1,7 @@
-//! The upstreams: what is configured of each, and what has been found out.
+//! One upstream: what is configured of it for now, and what has been found
+//! out about it.
 
 use std::{
-    collections::HashMap,
     fmt,
     sync::{
         Arc, Mutex, OnceLock,
@@ -9,33 +9,41 @@ use std::{
     },
 };
 
-use tokio::sync::OnceCell;
-use wharf_http::{ClientSettings, HttpClient};
-use wharf_pool::{Fingerprint, Fingerprinter, Key, KeyParts, Profile, Scope, Session};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+use wharf_pool::{Fingerprint, Key, KeyParts, Profile, Scope, Session};
 use wharf_proto::{Json, Revision};
 
 use crate::{
-    ScopeSetting, SetupError, Transport, UpstreamId, UpstreamSettings, catalogue::Catalogue,
+    ScopeSetting, Transport, UpstreamId, UpstreamSettings, catalogue::Catalogue,
     commons::AllCommons, wire::WireLink,
 };
 
-/// All upstreams of a gateway.
-pub struct Upstreams {
-    pub(crate) http: HttpClient,
-    pub(crate) max_message: usize,
-    all: Vec<Arc<Upstream>>,
-    by_id: HashMap<Arc<str>, usize>,
-}
-
-/// One upstream.
+/// One upstream, from its coming to its going. What is configured of it may
+/// change meanwhile.
 pub(crate) struct Upstream {
-    /// Its place among all.
-    pub(crate) index: usize,
-    pub(crate) settings: UpstreamSettings,
+    id: UpstreamId,
+    /// Its number, which no other has had. Numbers begin at 0 and are given
+    /// in turn.
+    pub(crate) number: usize,
     pub(crate) catalogue: Catalogue,
     pub(crate) commons: AllCommons,
-    credential: Fingerprint,
     own_key: OnceLock<Key>,
+    edition: watch::Sender<Arc<Edition>>,
+    renewals: watch::Sender<()>,
+    /// It is no longer configured.
+    going: CancellationToken,
+    /// Another of its id has come before its calls have finished.
+    superseded: CancellationToken,
+    /// Nothing of it is under way any more.
+    gone: CancellationToken,
+}
+
+/// An upstream as it is configured for now, and what has been found out about
+/// it since.
+#[derive(Debug)]
+pub(crate) struct Edition {
+    pub(crate) settings: UpstreamSettings,
     found: Mutex<Arc<OnceCell<Transport>>>,
     is_sessionless: AtomicBool,
 }
@@ -49,94 +57,55 @@ pub(crate) struct Identity {
     pub(crate) profile: Arc<Profile>,
 }
 
-// === impl Upstreams ===
-
-impl Upstreams {
-    /// Takes the upstreams as configured. Nothing is sent to them yet.
-    ///
-    /// # Errors
-    ///
-    /// [`SetupError`] where two have the same id.
-    pub fn new(all: Vec<UpstreamSettings>, max_message: usize) -> Result<Arc<Self>, SetupError> {
-        let http = HttpClient::new(&ClientSettings::default());
-        let fingerprinter = Fingerprinter::default();
-        let mut by_id = HashMap::new();
-        for (index, settings) in all.iter().enumerate() {
-            if by_id.insert(settings.id.shared(), index).is_some() {
-                return Err(SetupError::SameId { id: settings.id.clone() });
-            }
-        }
-        let all = all.into_iter().enumerate();
-        let all =
-            all.map(|(index, settings)| Arc::new(Upstream::new(index, settings, &fingerprinter)));
-        Ok(Arc::new(Self { http, max_message, all: all.collect(), by_id }))
-    }
-
-    /// Wharf's own key for an upstream: of a session that belongs to no
-    /// client and declares no capability. `None` for an unknown id.
-    #[must_use]
-    pub fn own_key(&self, id: &UpstreamId) -> Option<Key> {
-        self.find(id.as_str()).map(|upstream| upstream.own_key().clone())
-    }
-
-    /// The transport that an upstream speaks, as far as it is known by now.
-    #[must_use]
-    pub fn transport(&self, id: &UpstreamId) -> Transport {
-        self.find(id.as_str()).map_or(Transport::Auto, |upstream| upstream.transport())
-    }
-
-    pub(crate) fn find(&self, id: &str) -> Option<&Arc<Upstream>> {
-        self.by_id.get(id).map(|index| &self.all[*index])
-    }
-
-    pub(crate) fn all(&self) -> &[Arc<Upstream>] {
-        &self.all
-    }
-}
-
-impl fmt::Debug for Upstreams {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.all).finish()
-    }
-}
-
 // === impl Upstream ===
 
 impl Upstream {
-    fn new(index: usize, settings: UpstreamSettings, fingerprinter: &Fingerprinter) -> Self {
-        let headers = &settings.target.headers;
-        let mut credential: Vec<_> =
-            headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        credential.sort_unstable();
-        let credential =
-            if credential.is_empty() { Fingerprint::NONE } else { fingerprinter.of(credential) };
+    pub(crate) fn new(number: usize, settings: UpstreamSettings) -> Self {
         Self {
-            index,
-            settings,
+            id: settings.id.clone(),
+            number,
             catalogue: Catalogue::default(),
             commons: AllCommons::default(),
-            credential,
             own_key: OnceLock::new(),
-            found: Mutex::default(),
-            is_sessionless: AtomicBool::new(false),
+            edition: watch::Sender::new(Arc::new(Edition::new(settings))),
+            renewals: watch::Sender::new(()),
+            going: CancellationToken::new(),
+            superseded: CancellationToken::new(),
+            gone: CancellationToken::new(),
         }
     }
 
-    pub(crate) fn id(&self) -> &UpstreamId {
-        &self.settings.id
+    pub(crate) const fn id(&self) -> &UpstreamId {
+        &self.id
     }
 
-    /// Wharf's own key: see [`Upstreams::own_key`].
+    /// The upstream as it is for now.
+    pub(crate) fn edition(&self) -> Arc<Edition> {
+        Arc::clone(&self.edition.borrow())
+    }
+
+    /// Whether it is still as it was then.
+    pub(crate) fn is_in(&self, edition: &Arc<Edition>) -> bool {
+        Arc::ptr_eq(&self.edition.borrow(), edition)
+    }
+
+    /// Has another edition hold from now on.
+    pub(crate) fn publish(&self, edition: Edition) {
+        self.edition.send_replace(Arc::new(edition));
+    }
+
+    /// Wharf's own key: of a session that belongs to no client and declares no
+    /// capability.
     pub(crate) fn own_key(&self) -> &Key {
         self.own_key.get_or_init(|| self.key(Scope::Shared, own_profile()))
     }
 
-    /// The key of the sessions that a client may use.
-    pub(crate) fn key_for(&self, identity: &Identity) -> Key {
+    /// The key of the sessions that a client may use in this edition.
+    pub(crate) fn key_for(&self, edition: &Edition, identity: &Identity) -> Key {
         // Where the upstream keeps no session, one client can see nothing of
         // another's, whatever it is that they share.
-        let is_sessionless = self.is_sessionless.load(Ordering::Relaxed);
-        let scope = match self.settings.scope {
+        let is_sessionless = edition.is_sessionless.load(Ordering::Relaxed);
+        let scope = match edition.settings.scope {
             ScopeSetting::Call => Scope::one_call(),
             ScopeSetting::Client if is_sessionless => Scope::Shared,
             ScopeSetting::Client => Scope::Client(identity.client),
@@ -157,8 +126,78 @@ impl Upstream {
     }
 
     fn key(&self, scope: Scope, profile: Arc<Profile>) -> Key {
-        let upstream = self.id().shared();
-        Key::new(KeyParts { upstream, scope, credential: self.credential, profile })
+        // All clients call with the credential that is configured, so that it
+        // tells no two of them apart. Sessions that were opened with an
+        // earlier one have been given up when it changed.
+        let credential = Fingerprint::NONE;
+        Key::new(KeyParts { upstream: self.id.shared(), scope, credential, profile })
+    }
+
+    /// Tells those who keep a session that it has been given up: the upstream
+    /// is another.
+    pub(crate) fn renew(&self) {
+        self.catalogue.doubt();
+        self.renewals.send_replace(());
+    }
+
+    /// What it is heard by that sessions have been given up.
+    pub(crate) fn renewals(&self) -> watch::Receiver<()> {
+        self.renewals.subscribe()
+    }
+
+    /// It is no longer configured. Calls that are under way may finish.
+    pub(crate) fn dismiss(&self) {
+        self.going.cancel();
+    }
+
+    /// Waits until it is no longer configured.
+    pub(crate) async fn dismissed(&self) {
+        self.going.cancelled().await;
+    }
+
+    /// Nobody waits for its calls any more: another of its id has come.
+    pub(crate) fn supersede(&self) {
+        self.superseded.cancel();
+    }
+
+    /// Waits for `farewell`, unless another of its id comes.
+    pub(crate) async fn until_superseded(&self, farewell: impl Future<Output = ()>) {
+        self.superseded.run_until_cancelled(farewell).await;
+    }
+
+    /// Its calls are over.
+    pub(crate) fn leave(&self) {
+        self.gone.cancel();
+    }
+
+    /// Whether it has gone, calls and all.
+    pub(crate) fn has_left(&self) -> bool {
+        self.gone.is_cancelled()
+    }
+
+    /// Waits until it has gone, calls and all.
+    pub(crate) async fn left(&self) {
+        self.gone.cancelled().await;
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Upstream({}, {:?})", self.id, self.edition().settings.target.endpoint)
+    }
+}
+
+// === impl Edition ===
+
+impl Edition {
+    pub(crate) fn new(settings: UpstreamSettings) -> Self {
+        Self { settings, found: Mutex::default(), is_sessionless: AtomicBool::new(false) }
+    }
+
+    /// The same, where other settings change nothing about its sessions.
+    pub(crate) fn with(&self, settings: UpstreamSettings) -> Self {
+        let is_sessionless = AtomicBool::new(self.is_sessionless.load(Ordering::Relaxed));
+        Self { settings, found: Mutex::new(self.found()), is_sessionless }
     }
 
     /// Learns from a session whether the upstream keeps any.
@@ -184,12 +223,6 @@ impl Upstream {
             Transport::Auto => self.found().get().copied().unwrap_or_default(),
             configured => configured,
         }
-    }
-}
-
-impl fmt::Debug for Upstream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Upstream({}, {:?})", self.id(), self.settings.target.endpoint)
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Origin {
 
 /// An upstream's URL, and what is sent with every request to it. `Debug`
 /// shows the names of the headers and not their values.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     /// The URL.
     pub endpoint: Endpoint,

@@ -13,7 +13,7 @@ use crate::{
     catalogue::Kind,
     error::Failure,
     fingerprint::{fingerprint, is_fingerprint},
-    fleet::Fleet,
+    roster::Roster,
 };
 
 /// How many items a cursor names at most, and so how long it is.
@@ -51,16 +51,16 @@ impl Cursor {
 
     /// The cursor as a client gets it. It names its list, so that it is no
     /// good for another.
-    pub(super) fn write(&self, fleet: &Fleet, kind: Kind) -> Json {
-        let upstream = fleet.upstreams.all()[self.upstream].id();
+    pub(super) fn write(&self, roster: &Roster, kind: Kind) -> Json {
+        let upstream = roster.all()[self.upstream].id();
         Json::string(&format!("{}/{upstream}/{}", kind.member(), self.given.join(".")))
     }
 
     /// Reads what a client has sent.
-    pub(super) fn read(fleet: &Fleet, kind: Kind, cursor: &Json) -> Result<Self, Failure> {
+    pub(super) fn read(roster: &Roster, kind: Kind, cursor: &Json) -> Result<Self, Failure> {
         let text = cursor.to_text().ok_or(Failure::BadCursor)?;
         let (upstream, given) = parse(kind, &text).ok_or(Failure::BadCursor)?;
-        let upstream = fleet.upstreams.find(upstream).ok_or(Failure::BadCursor)?.index;
+        let upstream = roster.place(upstream).ok_or(Failure::BadCursor)?;
         Ok(Self { upstream, given })
     }
 }

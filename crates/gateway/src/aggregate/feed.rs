@@ -27,7 +27,7 @@ struct Sources {
     downstream: Arc<Downstream>,
     bulletin: Reader,
     offer: Offer,
-    /// The upstreams that are listened to, by their place among all.
+    /// The upstreams that are listened to, by their numbers.
     heard: Vec<usize>,
     upstreams: SelectAll<Unasked>,
 }
@@ -93,9 +93,9 @@ impl Sources {
     /// Listens to the upstreams that the client has come to since.
     fn join(&mut self) {
         for upstream in self.downstream.visited() {
-            if !self.heard.contains(&upstream.index) {
-                self.heard.push(upstream.index);
-                self.upstreams.push(unasked(&self.fleet, upstream, &self.downstream));
+            if !self.heard.contains(&upstream.number) {
+                self.heard.push(upstream.number);
+                self.upstreams.push(unasked(&self.fleet, &upstream, &self.downstream));
             }
         }
     }

@@ -18,8 +18,8 @@ pub(super) async fn set(
     request: &Request,
 ) -> Result<Json, Failure> {
     downstream.level().set(asked_for(request)?);
-    let told =
-        fleet.upstreams.all().iter().map(|upstream| tell(fleet, downstream, upstream, request));
+    let roster = fleet.upstreams.roster();
+    let told = roster.all().iter().map(|upstream| tell(fleet, downstream, upstream, request));
     join_all(told).await;
     Ok(Json::empty_object())
 }

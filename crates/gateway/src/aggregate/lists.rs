@@ -11,6 +11,7 @@ use crate::{
     catalogue::{Item, Kind, Listing},
     error::Failure,
     fleet::Fleet,
+    roster::Roster,
 };
 
 /// An item of all upstreams' lists together, and the upstream that has it, by
@@ -27,21 +28,22 @@ pub(super) async fn page(
     kind: Kind,
     cursor: Option<Json>,
 ) -> Result<Json, Failure> {
-    let cursor = cursor.map(|cursor| Cursor::read(fleet, kind, &cursor)).transpose()?;
-    let listings = listings(fleet, kind).await;
+    let roster = fleet.upstreams.roster();
+    let cursor = cursor.map(|cursor| Cursor::read(&roster, kind, &cursor)).transpose()?;
+    let listings = listings(fleet, &roster, kind).await;
     let entries = merged(kind, &listings);
     let rest = &entries[cursor.map_or(0, |cursor| cursor.find(&entries))..];
     let page = &rest[..rest.len().min(fleet.settings.page_size.max(1))];
     let next = (page.len() < rest.len()).then(|| Cursor::after(page));
-    let next = next.flatten().map(|cursor| cursor.write(fleet, kind));
+    let next = next.flatten().map(|cursor| cursor.write(&roster, kind));
     Ok(write_page(kind, page.iter().map(|entry| &entry.item.shown), next.as_ref()))
 }
 
-async fn listings(fleet: &Fleet, kind: Kind) -> Vec<(usize, Arc<Listing>)> {
-    let asked = fleet.upstreams.all().iter().map(async |upstream| {
+async fn listings(fleet: &Fleet, roster: &Roster, kind: Kind) -> Vec<(usize, Arc<Listing>)> {
+    let asked = roster.all().iter().enumerate().map(async |(place, upstream)| {
         let listing = fleet.listing(upstream, kind).await;
         listing
-            .map(|listing| (upstream.index, listing))
+            .map(|listing| (place, listing))
             .inspect_err(|failure| tracing::warn!(%failure, "a list goes without this upstream"))
             .ok()
     });

@@ -17,6 +17,7 @@ use crate::{
     fleet::Fleet,
     names,
     relay::Route,
+    roster::Roster,
     upstream::Upstream,
 };
 
@@ -61,12 +62,12 @@ async fn by_name(fleet: &Fleet, request: &Request, kind: Kind, part: &Json) -> R
     let found = split.and_then(|(id, own)| Some((fleet.upstreams.find(id)?, own)));
     let (upstream, own) = found.ok_or_else(unknown)?;
     let own = if names::is_short(own) {
-        long_for(fleet, upstream, kind, own).await?.ok_or_else(unknown)?
+        long_for(fleet, &upstream, kind, own).await?.ok_or_else(unknown)?
     } else {
         own.into()
     };
     let request = request.rewrite().replace(part, &Json::string(&own)).finish();
-    Ok((Arc::clone(upstream), request))
+    Ok((upstream, request))
 }
 
 /// What a short form is short for.
@@ -87,53 +88,54 @@ async fn long_for(
 /// Who made a task; where nobody is known to have, who alone can have.
 fn by_task(fleet: &Fleet, downstream: &Downstream, request: &Request, part: &Json) -> Route {
     let id = part.to_text().unwrap_or_default();
-    let upstream = downstream.atlas().task(&id).map(|index| &fleet.upstreams.all()[index]);
+    let roster = fleet.upstreams.roster();
+    let upstream = downstream.atlas().task(&id).and_then(|number| roster.numbered(number));
     let unknown = || Failure::Unknown { what: "task", name: id.as_str().into() };
     Ok((Arc::clone(upstream.ok_or_else(unknown)?), request.clone()))
 }
 
 async fn by_uri(fleet: &Fleet, downstream: &Downstream, request: &Request, part: &Json) -> Route {
     let uri: Text = part.to_text().unwrap_or_default();
-    let found = match at_hand(fleet, downstream, &uri) {
-        Some(upstream) => Some(Arc::clone(upstream)),
-        None => asked_for(fleet, downstream, &uri).await.map(Arc::clone),
+    let roster = fleet.upstreams.roster();
+    let found = match at_hand(&roster, downstream, &uri) {
+        Some(upstream) => Some(upstream),
+        None => asked_for(fleet, &roster, downstream, &uri).await.map(Arc::clone),
     };
     let upstream = found.ok_or_else(|| Failure::NoResource { uri: uri.as_str().into() })?;
     Ok((upstream, request.clone()))
 }
 
 /// Who has the resource, as far as that is known without asking anybody.
-fn at_hand<'f>(
-    fleet: &'f Fleet,
-    downstream: &'f Downstream,
-    uri: &str,
-) -> Option<&'f Arc<Upstream>> {
+fn at_hand(roster: &Roster, downstream: &Downstream, uri: &str) -> Option<Arc<Upstream>> {
     let listed = |upstream: &&Arc<Upstream>| {
         let known = upstream.catalogue.list(Kind::Resources).last();
         known.is_some_and(|known| known.is_ok_and(|listing| listing.has(uri)))
     };
-    downstream
-        .subscribed(uri)
-        .or_else(|| fleet.upstreams.all().iter().find(listed))
-        .or_else(|| downstream.atlas().resource(uri).map(|index| &fleet.upstreams.all()[index]))
+    let mentioned = || roster.numbered(downstream.atlas().resource(uri)?);
+    downstream.subscribed(uri).or_else(|| {
+        let listed = roster.all().iter().find(listed);
+        listed.or_else(mentioned).map(Arc::clone)
+    })
 }
 
 /// Who lists the resource now; else whose template gives most of its URI. Of
 /// several, the first in the configuration.
-async fn asked_for<'f>(
-    fleet: &'f Fleet,
+async fn asked_for<'r>(
+    fleet: &Fleet,
+    roster: &'r Roster,
     downstream: &Downstream,
     uri: &str,
-) -> Option<&'f Arc<Upstream>> {
-    let listings = all(fleet, Kind::Resources).await;
+) -> Option<&'r Arc<Upstream>> {
+    let listings = all(fleet, roster, Kind::Resources).await;
     let holder = listings.iter().find(|(_, listing)| listing.has(uri));
     if let Some((upstream, _)) = holder {
         return Some(upstream);
     }
-    if let Some(index) = downstream.atlas().resource(uri) {
-        return Some(&fleet.upstreams.all()[index]);
+    let mentioned = downstream.atlas().resource(uri);
+    if let Some(upstream) = mentioned.and_then(|number| roster.numbered(number)) {
+        return Some(upstream);
     }
-    let templates = all(fleet, Kind::Templates).await;
+    let templates = all(fleet, roster, Kind::Templates).await;
     let matches = templates.iter().filter_map(|(upstream, listing)| {
         let whole = listing.has(uri).then_some(usize::MAX);
         Some((whole.or_else(|| listing.longest_match(uri))?, *upstream))
@@ -143,8 +145,12 @@ async fn asked_for<'f>(
     longest.map(|(_, upstream)| upstream)
 }
 
-async fn all(fleet: &Fleet, kind: Kind) -> Vec<(&Arc<Upstream>, Arc<Listing>)> {
-    let asked = fleet.upstreams.all().iter().map(async |upstream| {
+async fn all<'r>(
+    fleet: &Fleet,
+    roster: &'r Roster,
+    kind: Kind,
+) -> Vec<(&'r Arc<Upstream>, Arc<Listing>)> {
+    let asked = roster.all().iter().map(async |upstream| {
         let listing = fleet.listing(upstream, kind).await.ok()?;
         Some((upstream, listing))
     });

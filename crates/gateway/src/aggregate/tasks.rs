@@ -16,8 +16,9 @@ const MOST_PAGES: usize = 100;
 /// be asked is left out.
 pub(super) async fn list(fleet: &Arc<Fleet>, downstream: &Downstream) -> Json {
     let limit = fleet.settings.list_timeout;
-    let asked = downstream
-        .visited()
+    let visited = downstream.visited();
+    let asked = visited
+        .iter()
         .map(async |upstream| timeout(limit, of(fleet, downstream, upstream)).await.ok()?);
     let tasks: Vec<Json> = join_all(asked).await.into_iter().flatten().flatten().collect();
     let tasks: Vec<_> = tasks.iter().map(Json::as_str).collect();
@@ -25,7 +26,7 @@ pub(super) async fn list(fleet: &Arc<Fleet>, downstream: &Downstream) -> Json {
 }
 
 async fn of(fleet: &Fleet, downstream: &Downstream, upstream: &Arc<Upstream>) -> Option<Vec<Json>> {
-    let lease = fleet.lease(upstream, downstream.key(upstream)).await.ok()?;
+    let lease = fleet.lease(upstream, &downstream.key(upstream)).await.ok()?;
     lease.handshake().capabilities().path(&["tasks", "list"])?;
     let (mut tasks, mut params) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {

@@ -25,7 +25,8 @@ struct Voices(Vec<Option<Arc<Handshake>>>);
 /// back, and may then have anything but what only some have.
 pub(super) async fn welcome(fleet: &Fleet, revision: Revision) -> (Json, Offer) {
     let limit = fleet.settings.list_timeout;
-    let upstreams = fleet.upstreams.all();
+    let roster = fleet.upstreams.roster();
+    let upstreams = roster.all();
     let asked = upstreams
         .iter()
         .map(async |upstream| timeout(limit, fleet.handshake(upstream)).await.ok()?.ok());
