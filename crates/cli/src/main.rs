@@ -15,6 +15,7 @@ mod list;
 mod log;
 mod output;
 mod plan;
+mod reload;
 mod serve;
 mod signals;
 mod visit;

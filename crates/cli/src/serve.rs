@@ -12,10 +12,12 @@ use crate::{
     failure::{Exit, Failure},
     log,
     plan::Plan,
-    signals::Signals,
+    reload::Reload,
+    signals::{Signal, Signals},
 };
 
-/// Serves until a signal, then drains. A second signal ends it at once.
+/// Serves until a signal to stop, then drains. A second one ends it at once.
+/// SIGHUP has it read its configuration anew.
 ///
 /// # Errors
 ///
@@ -42,27 +44,50 @@ pub(crate) async fn run(args: &ServeArgs, log_args: &LogArgs) -> Result<Exit, Fa
     };
     announce(&plan.settings, &listener, admin.as_ref())?;
     let gateway = Gateway::new(plan.settings).context("cannot set up the gateway")?;
+    let reload = Reload {
+        args,
+        log_args,
+        gateway: gateway.clone(),
+        listen: plan.listen.value,
+        admin: plan.admin.value,
+        log: plan.log,
+    };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = gateway.serve(listener, admin, async {
         // An error is the other half's end, which is a stop too.
         let _ = stopped.await;
     });
     tokio::pin!(serving);
-    tokio::select! {
-        () = &mut serving => return Ok(Exit::Fine),
-        signal = signals.next() => {
-            tracing::info!(signal = signal.name(), "stopping: finishing the calls under way");
-            drop(stop);
+    loop {
+        tokio::select! {
+            () = &mut serving => return Ok(Exit::Fine),
+            signal = signals.next() => {
+                if signal.stops() {
+                    tracing::info!(signal = signal.name(), "stopping: finishing the calls under way");
+                    break;
+                }
+                reload.run().await;
+            }
         }
     }
+    drop(stop);
     tokio::select! {
         () = &mut serving => {
             tracing::info!("stopped");
             Ok(Exit::Fine)
         }
-        signal = signals.next() => {
+        signal = to_stop(&mut signals) => {
             tracing::warn!(signal = signal.name(), "a second signal: stopping at once");
             Ok(Exit::Signal(signal.number()))
+        }
+    }
+}
+
+async fn to_stop(signals: &mut Signals) -> Signal {
+    loop {
+        let signal = signals.next().await;
+        if signal.stops() {
+            return signal;
         }
     }
 }

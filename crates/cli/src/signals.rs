@@ -1,15 +1,19 @@
-//! The signals by which a process is asked to stop.
+//! The signals by which a process is asked to stop, or to look again at its
+//! configuration.
 
 use std::io;
 
-/// What asked the process to stop.
+/// What the process is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// Ctrl-C.
+    /// To stop: Ctrl-C.
     Interrupt,
-    /// SIGTERM, as service managers send it.
+    /// To stop: SIGTERM, as service managers send it.
     #[cfg(unix)]
     Terminate,
+    /// To read its configuration anew: SIGHUP.
+    #[cfg(unix)]
+    Hangup,
 }
 
 /// From the moment this is made, the signals no longer kill the process but
@@ -20,6 +24,8 @@ pub(crate) struct Signals {
     interrupt: tokio::signal::unix::Signal,
     #[cfg(unix)]
     terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    hangup: tokio::signal::unix::Signal,
     #[cfg(windows)]
     interrupt: tokio::signal::windows::CtrlC,
 }
@@ -33,6 +39,8 @@ impl Signal {
             Self::Interrupt => 2,
             #[cfg(unix)]
             Self::Terminate => 15,
+            #[cfg(unix)]
+            Self::Hangup => 1,
         }
     }
 
@@ -42,6 +50,19 @@ impl Signal {
             Self::Interrupt => "interrupt",
             #[cfg(unix)]
             Self::Terminate => "SIGTERM",
+            #[cfg(unix)]
+            Self::Hangup => "SIGHUP",
+        }
+    }
+
+    /// Whether it asks the process to stop.
+    pub(crate) const fn stops(self) -> bool {
+        match self {
+            Self::Interrupt => true,
+            #[cfg(unix)]
+            Self::Terminate => true,
+            #[cfg(unix)]
+            Self::Hangup => false,
         }
     }
 }
@@ -60,6 +81,7 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -83,6 +105,7 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.hangup.recv() => Signal::Hangup,
         }
     }
 

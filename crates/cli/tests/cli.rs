@@ -396,6 +396,18 @@ impl Running {
         Self { child, lines, url }
     }
 
+    /// Asks it to read its configuration anew. What it logs, up to `last`.
+    fn hang_up(&mut self, last: &str) -> String {
+        signal(&self.child, "HUP");
+        let mut said = String::new();
+        while !said.contains(last) {
+            let line = self.lines.next().expect("it goes on").expect("it logs text");
+            said.push_str(&line);
+            said.push('\n');
+        }
+        said
+    }
+
     /// Waits for its end: its status and the rest of its log.
     fn end(mut self) -> (Option<i32>, String) {
         let rest: Vec<_> = self.lines.by_ref().map_while(Result::ok).collect();
@@ -431,6 +443,43 @@ async fn the_gateway_serves_until_it_is_told_to_stop() {
         assert!(log.contains("stopped"), "{log}");
     }
     assert_eq!(upstream.sessions(), 0, "every session was ended");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_hangup_has_it_read_its_configuration_anew_and_a_faulty_one_changes_nothing() {
+    let fast = Upstream::start(FastTest::new(), UpstreamSettings::default()).await.unwrap();
+    let time = Upstream::start(FastTime::new(), UpstreamSettings::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |text: &str| fs::write(folder.path().join("wharf.toml"), text).unwrap();
+    let first = format!("[upstream.fast]\nurl = \"{}\"\n", fast.url());
+    write(&first);
+    let mut gateway = Running::start(folder.path(), &["--config", "wharf.toml"]);
+    let url = gateway.url.clone();
+    let echo = || Wharf::with(&["call", &url, "fast__echo", r#"{"message": "m"}"#]).run();
+    assert_eq!(echo().fine(), "m\n");
+
+    write("limts = 1\n[upstream.time]\nurl = \"http://h\"\nheaders = { X = \"${NOT_SET}\" }\n");
+    let said = gateway.hang_up("what was configured before goes on");
+    for part in ["wharf.toml:1:1: unknown key `limts`", "wharf.toml:4:13: the variable `NOT_SET`"] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert_eq!(echo().fine(), "m\n");
+
+    let fixed = "admin = \"off\"\n[limits]\nclients = 7\n[log]\nfilter = \"info\"\n";
+    write(&format!("{fixed}{first}[upstream.time]\nurl = \"{}\"\n", time.url()));
+    let said = gateway.hang_up("the configuration has been read anew");
+    for part in [r#""setting":"log.filter""#, r#""setting":"limits.clients""#, r#""id":"time""#] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    // A flag goes before the file, and has not changed.
+    assert!(!said.contains(r#""setting":"admin""#), "{said}");
+    let ask = ["call", &url, "time__get_system_time", r#"{"timezone": "UTC"}"#];
+    assert!(!Wharf::with(&ask).run().fine().is_empty());
+    assert_eq!(echo().fine(), "m\n");
+    signal(&gateway.child, "TERM");
+    let (status, log) = gateway.end();
+    assert_eq!(status, Some(0), "{log}");
 }
 
 #[cfg(unix)]
