@@ -175,3 +175,20 @@ async fn a_client_that_stays_connected_is_told_to_go_after_its_answer() {
     wharf.stopped().await;
     until("the upstream's sessions end", || puppet.sessions() == 0).await;
 }
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_answer_does_not_keep_the_gateway_from_stopping() {
+    let (puppet, mut strings) = Puppet::start(Default::default()).await;
+    strings.turn_deaf();
+    let wharf = Wharf::in_front_of([upstream("p", &puppet.url())]).await;
+    let wire = Wire::connect(&wharf.url("/servers/p/mcp"), "{}").await;
+    let play = async {
+        let cue = strings.call().await;
+        cue.ask("q", method::PING, "{}");
+        strings.answer().await;
+        cue.answer("{}");
+    };
+    let (called, ()) = tokio::join!(wire.ask(method::TOOLS_CALL, r#"{"name":"t"}"#), play);
+    assert_eq!(called["result"], json!({}));
+    wharf.stop().await;
+}

@@ -20,6 +20,15 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Dial(Arc<Upstreams>);
 
+/// Why it was not found out which transport an upstream speaks.
+enum Unfound {
+    /// It answered the handshake by an error. That may be a refusal by one
+    /// that speaks streamable HTTP, or by one that takes no POST there.
+    Refused,
+    /// It could not be asked, or did not answer in MCP.
+    Failed(CallError),
+}
+
 // === impl Dial ===
 
 impl Dial {
@@ -47,22 +56,24 @@ impl Dial {
     /// Finds out the transport as the specification has it (2025-03-26,
     /// transports, backwards compatibility): `initialize` by POST; where that
     /// is refused, a GET that an `endpoint` event answers.
-    async fn probe(&self, upstream: &Upstream) -> Result<Transport, CallError> {
+    async fn probe(&self, upstream: &Upstream) -> Result<Transport, Unfound> {
         let (link, _feed) = self.http(upstream);
         let refused = match link.call(hello()).answer().await {
             Ok(answer) => {
-                if let Some(revision) = answer.agreed_revision() {
+                let agreed = answer.agreed_revision();
+                if let Some(revision) = agreed {
                     // The goodbye names it, too.
                     link.agree(revision);
                 }
                 link.goodbye().await;
-                return Ok(Transport::StreamableHttp);
+                if agreed.is_some() {
+                    return Ok(Transport::StreamableHttp);
+                }
+                Unfound::Refused
             }
-            Err(refused) => refused,
+            Err(error) if hints_at_another(&error.fault) => Unfound::Failed(error),
+            Err(error) => return Err(Unfound::Failed(error)),
         };
-        if !hints_at_sse(&refused.fault) {
-            return Err(refused);
-        }
         match self.sse(upstream).await {
             Ok((link, _feed)) => {
                 link.goodbye().await;
@@ -74,6 +85,20 @@ impl Dial {
             }
         }
     }
+
+    /// The transport of an upstream; one probe serves everybody who waits for
+    /// it.
+    async fn transport(&self, upstream: &Upstream) -> Result<Transport, CallError> {
+        if upstream.settings.transport != Transport::Auto {
+            return Ok(upstream.settings.transport);
+        }
+        match upstream.found().get_or_try_init(|| self.probe(upstream)).await {
+            Ok(found) => Ok(*found),
+            // Whoever opens a session by it hears the refusal in full.
+            Err(Unfound::Refused) => Ok(Transport::StreamableHttp),
+            Err(Unfound::Failed(error)) => Err(error),
+        }
+    }
 }
 
 impl Connect for Dial {
@@ -82,19 +107,9 @@ impl Connect for Dial {
     type Feed = WireFeed;
 
     async fn connect(&self, key: &Key) -> Result<(WireLink, WireFeed), CallError> {
-        let upstream = self.0.find(key.upstream()).expect("keys are made for configured upstreams");
-        let transport = match upstream.settings.transport {
-            // One probe serves everybody who waits for it.
-            Transport::Auto => *upstream.found().get_or_try_init(|| self.probe(upstream)).await?,
-            configured => configured,
-        };
-        if transport == Transport::Sse {
-            let opened = self.sse(upstream).await;
-            if opened.as_ref().is_err_and(|error| hints_at_sse(&error.fault)) {
-                // It is reachable and no longer what it was.
-                upstream.forget_transport();
-            }
-            let (link, feed) = opened?;
+        let upstream = self.0.find(key.upstream()).ok_or_else(unconfigured)?;
+        if self.transport(upstream).await? == Transport::Sse {
+            let (link, feed) = self.sse(upstream).await?;
             return Ok((WireLink::Sse(link), WireFeed::Sse(feed)));
         }
         let (link, feed) = self.http(upstream);
@@ -102,8 +117,9 @@ impl Connect for Dial {
     }
 }
 
-/// Whether an upstream that failed so may speak the other transport.
-fn hints_at_sse(fault: &Fault) -> bool {
+/// Whether an upstream that failed so may speak another transport than it was
+/// asked in.
+pub(crate) fn hints_at_another(fault: &Fault) -> bool {
     match fault {
         Fault::Status { status } => {
             status.is_client_error()
@@ -112,6 +128,11 @@ fn hints_at_sse(fault: &Fault) -> bool {
         Fault::NotMcp { .. } | Fault::NoAnswer | Fault::Malformed { .. } => true,
         _ => false,
     }
+}
+
+/// The key is of an upstream that has never been configured, or is no more.
+fn unconfigured() -> CallError {
+    CallError::not_sent(Fault::Unreachable { source: "no upstream of its id is configured".into() })
 }
 
 fn hello() -> Request {

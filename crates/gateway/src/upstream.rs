@@ -4,14 +4,14 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use tokio::sync::OnceCell;
 use wharf_http::{ClientSettings, HttpClient};
-use wharf_pool::{Fingerprint, Fingerprinter, Key, KeyParts, Profile, Scope, Session};
+use wharf_pool::{Fingerprint, Fingerprinter, Key, KeyParts, Lease, Profile, Scope, Session};
 use wharf_proto::{Json, Revision};
 
 use crate::{
@@ -36,6 +36,7 @@ pub(crate) struct Upstream {
     pub(crate) commons: AllCommons,
     credential: Fingerprint,
     own_key: OnceLock<Key>,
+    own_lease: Mutex<Weak<OnceCell<Lease<WireLink>>>>,
     found: Mutex<Arc<OnceCell<Transport>>>,
     is_sessionless: AtomicBool,
 }
@@ -117,6 +118,7 @@ impl Upstream {
             commons: AllCommons::default(),
             credential,
             own_key: OnceLock::new(),
+            own_lease: Mutex::default(),
             found: Mutex::default(),
             is_sessionless: AtomicBool::new(false),
         }
@@ -129,6 +131,20 @@ impl Upstream {
     /// Wharf's own key: see [`Upstreams::own_key`].
     pub(crate) fn own_key(&self) -> &Key {
         self.own_key.get_or_init(|| self.key(Scope::Shared, own_profile()))
+    }
+
+    /// Where Wharf's own lease is, or is to be put: the same for all who ask
+    /// while any of them has it.
+    pub(crate) fn own_lease(&self) -> Arc<OnceCell<Lease<WireLink>>> {
+        let mut own = self.own_lease.lock().expect("nothing panics while holding it");
+        let is_good =
+            |cell: &Arc<OnceCell<Lease<_>>>| !cell.get().is_some_and(|one| one.is_closed());
+        if let Some(shared) = own.upgrade().filter(is_good) {
+            return shared;
+        }
+        let shared = Arc::default();
+        *own = Arc::downgrade(&shared);
+        shared
     }
 
     /// The key of the sessions that a client may use.
@@ -163,8 +179,11 @@ impl Upstream {
 
     /// Learns from a session whether the upstream keeps any.
     pub(crate) fn meet(&self, session: &Session<WireLink>) {
-        if !session.has_session() {
-            self.is_sessionless.store(true, Ordering::Relaxed);
+        let is_sessionless = !session.has_session();
+        // Mostly there is nothing to write, and then nothing is written to
+        // what every lease looks at.
+        if self.is_sessionless.load(Ordering::Relaxed) != is_sessionless {
+            self.is_sessionless.store(is_sessionless, Ordering::Relaxed);
         }
     }
 
@@ -174,9 +193,11 @@ impl Upstream {
         Arc::clone(&self.found.lock().expect("nothing panics while holding it"))
     }
 
-    /// Forgets what was found out: the upstream is not what it was.
-    pub(crate) fn forget_transport(&self) {
-        *self.found.lock().expect("nothing panics while holding it") = Arc::default();
+    /// Forgets what was found out: the upstream is not what it was. Whether
+    /// there was anything to forget.
+    pub(crate) fn forget_transport(&self) -> bool {
+        let mut found = self.found.lock().expect("nothing panics while holding it");
+        std::mem::take(&mut *found).initialized()
     }
 
     pub(crate) fn transport(&self) -> Transport {
