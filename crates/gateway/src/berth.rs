@@ -2,7 +2,7 @@
 //! what it has set up in it.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,12 +11,13 @@ use std::{
 
 use tokio::sync::OnceCell;
 use wharf_pool::{Key, Lease, Scope};
-use wharf_proto::{Request, Response, method, transport::Exchange};
+use wharf_proto::{Request, Response, method};
 
 use crate::{
     OnLost, Transport,
     commons::{Commons, is_part_of},
     ear::Ear,
+    setup,
     upstream::Upstream,
     wire::WireLink,
 };
@@ -29,6 +30,9 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Berth {
     key: OnceLock<Key>,
+    /// Takes the place of `key` where the client shared a session for want of
+    /// any, and the upstream has begun to keep them.
+    key_alone: OnceLock<Key>,
     is_in_use: AtomicBool,
     /// What the upstream says in a call and what it says unasked comes on one
     /// stream.
@@ -53,8 +57,12 @@ struct Settling {
 #[derive(Default)]
 struct Standing {
     level: Option<Request>,
-    subscriptions: BTreeMap<String, Request>,
+    /// By their URIs, oldest first.
+    subscriptions: VecDeque<(String, Request)>,
 }
+
+/// How many subscriptions are remembered; the oldest is forgotten first.
+pub(crate) const MOST_SUBSCRIPTIONS: usize = 1024;
 
 /// Whether a call comes to the session that the last one went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +79,21 @@ pub(crate) enum Boarding {
 
 impl Berth {
     pub(crate) fn key_or(&self, make: impl FnOnce() -> Key) -> &Key {
-        self.key.get_or_init(make)
+        self.key_alone.get().unwrap_or_else(|| self.key.get_or_init(make))
     }
 
     /// The key, if the sessions under it are this client's alone.
     pub(crate) fn own_key(&self) -> Option<&Key> {
-        self.key.get().filter(|key| matches!(key.scope(), Scope::Client(_)))
+        self.key().filter(|key| matches!(key.scope(), Scope::Client(_)))
+    }
+
+    /// From now on the client has sessions of its own.
+    pub(crate) fn part_from_sharers(&self, make: impl FnOnce() -> Key) {
+        self.key_alone.get_or_init(make);
+    }
+
+    fn key(&self) -> Option<&Key> {
+        self.key_alone.get().or_else(|| self.key.get())
     }
 
     /// What the client hears of the upstream unasked.
@@ -86,7 +103,7 @@ impl Berth {
 
     /// What is shared, if sessions with the upstream are.
     pub(crate) fn commons_of(&self, upstream: &Upstream) -> Option<&Arc<Commons>> {
-        let key = self.key.get()?;
+        let key = self.key()?;
         let is_shared = matches!(key.scope(), Scope::Identity(_) | Scope::Shared);
         is_shared.then(|| self.commons.get_or_init(|| upstream.commons.of(key)))
     }
@@ -122,13 +139,8 @@ impl Berth {
         if self.is_on_board(session) {
             return Boarding::Usual;
         }
-        self.has_one_stream.store(upstream.transport() == Transport::Sse, Ordering::Relaxed);
-        let (done, is_first) = self.settle(session);
-        if !is_first && upstream.settings.on_lost == OnLost::Tell {
-            return Boarding::Lost;
-        }
         let before = self.settled.load(Ordering::Acquire);
-        done.get_or_init(|| self.set_up(upstream, lease)).await;
+        let Some(is_first) = self.set_up(upstream, lease).await else { return Boarding::Lost };
         // Of the calls that have waited for it, one is told.
         let swapped =
             self.settled.compare_exchange(before, session, Ordering::AcqRel, Ordering::Acquire);
@@ -136,10 +148,17 @@ impl Berth {
         if is_told { Boarding::Replaced } else { Boarding::Usual }
     }
 
+    /// Brings one who makes no call to the session it has leased. That the
+    /// session is another is left for the next call to be told. Whether the
+    /// client may go on with it.
+    pub(crate) async fn come_along(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> bool {
+        self.is_on_board(lease.number()) || self.set_up(upstream, lease).await.is_some()
+    }
+
     /// Whether a call may go to the session it has leased without more ado.
     pub(crate) fn is_settled(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> bool {
         match self.commons_of(upstream) {
-            Some(commons) => commons.wants_nothing(),
+            Some(commons) => commons.is_settled(lease),
             None => self.is_on_board(lease.number()),
         }
     }
@@ -162,20 +181,22 @@ impl Berth {
         (Arc::clone(&settling.done), is_first)
     }
 
-    /// Sets up in a fresh session what the client had set up in the last.
-    async fn set_up(&self, upstream: &Upstream, lease: &Lease<WireLink>) {
-        let requests = self.standing().requests();
-        for request in requests {
-            match lease.call(&request).answer().await {
-                Ok(answer) if answer.error_code().is_none() => {}
-                Ok(_) => {
-                    tracing::warn!(upstream = %upstream.id(), method = request.method(), "the upstream refused on a fresh session what it had taken before");
-                }
-                Err(error) => {
-                    tracing::warn!(upstream = %upstream.id(), method = request.method(), %error, "a fresh session could not be set up");
-                }
-            }
+    /// Sets up in a fresh session what the client had set up in the last: once
+    /// for all who come to it. Whether it is the first that the client has;
+    /// `None` where that is lost, and the client is to be told.
+    async fn set_up(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> Option<bool> {
+        self.has_one_stream.store(upstream.transport() == Transport::Sse, Ordering::Relaxed);
+        let (done, is_first) = self.settle(lease.number());
+        if !is_first && upstream.settings.on_lost == OnLost::Tell {
+            return None;
         }
+        let set_up = || {
+            let writes_log = lease.handshake().offers("logging");
+            let requests = self.standing().requests(writes_log);
+            setup::say_all(upstream, lease, requests)
+        };
+        done.get_or_init(set_up).await;
+        Some(is_first)
     }
 
     /// Remembers what a call has set up in the session.
@@ -188,12 +209,12 @@ impl Berth {
             method::SET_LEVEL => self.keep_level(request.clone()),
             method::RESOURCES_SUBSCRIBE => {
                 if let Some(uri) = uri() {
-                    self.standing().subscriptions.insert(uri, request.clone());
+                    self.standing().subscribe(uri, request);
                 }
             }
             method::RESOURCES_UNSUBSCRIBE => {
                 if let Some(uri) = uri() {
-                    self.standing().subscriptions.remove(&uri);
+                    self.standing().unsubscribe(&uri);
                 }
             }
             _ => {}
@@ -207,18 +228,23 @@ impl Berth {
 
     /// Whether the client has subscribed to this resource.
     pub(crate) fn subscribes_to(&self, uri: &str) -> bool {
-        self.standing().subscriptions.contains_key(uri)
+        self.standing().subscriptions.iter().any(|(whole, _)| whole == uri)
     }
 
     /// Whether the client has subscribed to this resource or to one that it is
     /// a part of.
     pub(crate) fn subscribes_to_part_of(&self, uri: &str) -> bool {
-        self.standing().subscriptions.keys().any(|whole| is_part_of(uri, whole))
+        self.standing().subscriptions.iter().any(|(whole, _)| is_part_of(uri, whole))
     }
 
     /// Whether the client has subscribed to anything.
     pub(crate) fn has_subscriptions(&self) -> bool {
         !self.standing().subscriptions.is_empty()
+    }
+
+    /// Whether one subscription more would have another forgotten.
+    pub(crate) fn is_full_of_subscriptions(&self) -> bool {
+        self.standing().subscriptions.len() >= MOST_SUBSCRIPTIONS
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -229,7 +255,50 @@ impl Berth {
 // === impl Standing ===
 
 impl Standing {
-    fn requests(&self) -> Vec<Request> {
-        self.level.iter().chain(self.subscriptions.values()).cloned().collect()
+    /// What a session is told to be as the last one was.
+    fn requests(&self, writes_log: bool) -> Vec<Request> {
+        let level = self.level.iter().filter(|_| writes_log);
+        level.chain(self.subscriptions.iter().map(|(_, request)| request)).cloned().collect()
+    }
+
+    fn subscribe(&mut self, uri: String, request: &Request) {
+        self.unsubscribe(&uri);
+        if self.subscriptions.len() >= MOST_SUBSCRIPTIONS {
+            self.subscriptions.pop_front();
+        }
+        self.subscriptions.push_back((uri, request.clone()));
+    }
+
+    fn unsubscribe(&mut self, uri: &str) {
+        self.subscriptions.retain(|(other, _)| other != uri);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_proto::{Json, RequestId};
+
+    use super::*;
+
+    fn subscribe(berth: &Berth, number: usize) {
+        let params = Json::parse(format!(r#"{{"uri":"x://{number}"}}"#)).expect("it is JSON");
+        let id = RequestId::from(1);
+        let request = Request::new(&id, method::RESOURCES_SUBSCRIBE, Some(&params));
+        berth.note(&request, &Response::success(&id, &Json::empty_object()));
+    }
+
+    #[test]
+    fn of_too_many_subscriptions_the_oldest_is_forgotten() {
+        let berth = Berth::default();
+        for number in 0..MOST_SUBSCRIPTIONS {
+            subscribe(&berth, number);
+        }
+        assert!(berth.is_full_of_subscriptions());
+        // One that is made again is a new one.
+        subscribe(&berth, 0);
+        subscribe(&berth, MOST_SUBSCRIPTIONS);
+        assert_eq!(berth.standing().requests(false).len(), MOST_SUBSCRIPTIONS);
+        let known = [0, 1, 2, MOST_SUBSCRIPTIONS].map(|number| format!("x://{number}"));
+        assert_eq!(known.map(|uri| berth.subscribes_to(&uri)), [true, false, true, true]);
     }
 }

@@ -30,6 +30,7 @@ mod names;
 mod questions;
 mod relay;
 mod settings;
+mod setup;
 mod tokens;
 mod trace;
 mod upstream;

@@ -172,6 +172,11 @@ impl Upstream {
         self.key(scope, profile)
     }
 
+    /// The key of the sessions that are one client's alone.
+    pub(crate) fn key_alone(&self, identity: &Identity) -> Key {
+        self.key(Scope::Client(identity.client), Arc::clone(&identity.profile))
+    }
+
     fn key(&self, scope: Scope, profile: Arc<Profile>) -> Key {
         let upstream = self.id().shared();
         Key::new(KeyParts { upstream, scope, credential: self.credential, profile })
