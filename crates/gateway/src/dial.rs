@@ -144,3 +144,25 @@ fn hello() -> Request {
     let params = Json::parse(params).expect("it is JSON");
     Request::new(&RequestId::from(0), method::INITIALIZE, Some(&params))
 }
+
+#[cfg(test)]
+mod tests {
+    use wharf_pool::{Fingerprint, KeyParts, Scope};
+    use wharf_proto::transport::Fate;
+
+    use super::*;
+    use crate::upstream::own_profile;
+
+    #[tokio::test]
+    async fn a_key_of_no_configured_upstream_opens_nothing() {
+        let upstreams = Upstreams::new(Vec::new(), 1024).expect("there is nothing to be wrong");
+        let key = Key::new(KeyParts {
+            upstream: "gone".into(),
+            scope: Scope::Shared,
+            credential: Fingerprint::NONE,
+            profile: own_profile(),
+        });
+        let refused = Dial::new(upstreams).connect(&key).await.expect_err("it is not there");
+        assert_eq!(refused.fate, Fate::NotSent);
+    }
+}
