@@ -2,7 +2,10 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -26,6 +29,7 @@ pub struct Puppet {
     calls: UnboundedSender<Cue>,
     heard: UnboundedSender<Notification>,
     answers: UnboundedSender<Response>,
+    is_deaf: Arc<AtomicBool>,
 }
 
 /// What a test holds of a [`Puppet`].
@@ -35,6 +39,7 @@ pub struct Strings {
     calls: UnboundedReceiver<Cue>,
     heard: UnboundedReceiver<Notification>,
     answers: UnboundedReceiver<Response>,
+    is_deaf: Arc<AtomicBool>,
 }
 
 /// A client's session with a puppet.
@@ -128,8 +133,11 @@ impl Puppet {
         let (calls, called) = mpsc::unbounded_channel();
         let (heard, hears) = mpsc::unbounded_channel();
         let (answers, answered) = mpsc::unbounded_channel();
-        let puppet = Self { capabilities, sessions, calls, heard, answers };
-        let strings = Strings { sessions: seen, calls: called, heard: hears, answers: answered };
+        let is_deaf = Arc::<AtomicBool>::default();
+        let puppet =
+            Self { capabilities, sessions, calls, heard, answers, is_deaf: Arc::clone(&is_deaf) };
+        let (sessions, calls, heard, answers) = (seen, called, hears, answered);
+        let strings = Strings { sessions, calls, heard, answers, is_deaf };
         (puppet, strings)
     }
 }
@@ -166,6 +174,9 @@ impl Backend for Puppet {
 
     async fn respond(&self, _: &Arc<PuppetSession>, response: Response) {
         let _ = self.answers.send(response);
+        if self.is_deaf.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
     }
 
     fn listen(&self, session: &Arc<PuppetSession>) -> Lines {
@@ -240,6 +251,11 @@ impl Strings {
                 return session;
             }
         }
+    }
+
+    /// From now on the puppet never lets go of an answer to what it has asked.
+    pub fn turn_deaf(&self) {
+        self.is_deaf.store(true, Ordering::Relaxed);
     }
 
     /// Whether there is a call that was not asked for yet.

@@ -5,14 +5,16 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use wharf_gateway::UpstreamSettings;
+use wharf_gateway::{OnDisconnect, UpstreamSettings};
 use wharf_proto::{Json, code, method};
 use wharf_testkit::{
-    FastTest, FastTime, TestClient, Toolbox,
+    FastTest, FastTime, Faulty, FaultySettings, Script, TestClient, Toolbox, When,
+    faulty::{Fault, Gate},
     toolbox::{Content, Contents, NoArguments, Prompt, Reference, Resource, Template, Tool},
 };
 use wharf_tests::{
-    Oddity, Over, Puppet, Wharf, error_of, gateway_error, outcome, serving, soon, upstream, value,
+    Oddity, Over, Puppet, Wharf, Wire, error_of, gateway_error, outcome, serving, soon, upstream,
+    value,
 };
 
 /// A server whose tools say whose they are.
@@ -322,4 +324,78 @@ async fn many_who_ask_for_a_list_at_once_cost_the_upstream_one() {
     let lists = futures_util::future::join_all(lists).await;
     assert!(lists.iter().all(|list| *list == lists[0]));
     assert_eq!(fast.requests().rpc(method::TOOLS_LIST), 1);
+}
+
+#[tokio::test]
+async fn all_lists_of_an_upstream_are_read_on_one_session() {
+    let offer = r#"{"tools":{},"prompts":{},"resources":{}}"#;
+    let (puppet, mut strings) = Puppet::offering(offer, Default::default()).await;
+    let mut settings = upstream("p", &puppet.url());
+    settings.transport = wharf_gateway::Transport::StreamableHttp;
+    let wharf = Wharf::in_front_of([settings]).await;
+    let client = Over::Http.everything(&wharf).await;
+    let lists = [
+        (method::TOOLS_LIST, r#"{"tools":[]}"#),
+        (method::PROMPTS_LIST, r#"{"prompts":[]}"#),
+        (method::RESOURCES_LIST, r#"{"resources":[]}"#),
+        (method::RESOURCES_TEMPLATES_LIST, r#"{"resourceTemplates":[]}"#),
+    ];
+    let asked = lists.map(|(list, _)| ask(&client, list, json!({})));
+    let play = async {
+        // All of them are under way at once.
+        let mut cues = Vec::new();
+        for _ in lists {
+            cues.push(strings.call().await);
+        }
+        for cue in cues {
+            let list = lists.iter().find(|(list, _)| *list == cue.request.method());
+            cue.answer(list.expect("it is a list").1);
+        }
+    };
+    tokio::join!(futures_util::future::join_all(asked), play);
+    assert_eq!(wharf.figures("p").await["opens"], 1);
+}
+
+#[tokio::test]
+async fn a_list_that_an_upstream_does_not_offer_costs_no_lease() {
+    let (puppet, mut strings) = Puppet::start(Default::default()).await;
+    let mut settings = upstream("p", &puppet.url());
+    settings.transport = wharf_gateway::Transport::StreamableHttp;
+    let wharf = Wharf::in_front_of([settings]).await;
+    let client = Over::Http.everything(&wharf).await;
+    let tools = ask(&client, method::TOOLS_LIST, json!({}));
+    tokio::join!(tools, strings.serve(method::TOOLS_LIST, r#"{"tools":[]}"#));
+    let before = wharf.figures("p").await["hits"].clone();
+    // A URI that nobody knows is looked for in all lists of resources.
+    refused(&client, method::COMPLETE, json!({"ref": {"type": "ref/resource", "uri": "x://"}}))
+        .await;
+    assert_eq!(wharf.figures("p").await["hits"], before);
+}
+
+#[tokio::test]
+async fn a_call_that_is_to_be_cancelled_with_its_client_is_so_before_it_has_a_session() {
+    let faulty = Faulty::start(Script::new(), FaultySettings::default()).await.unwrap();
+    let mut settings = upstream("f", &faulty.url());
+    settings.transport = wharf_gateway::Transport::StreamableHttp;
+    settings.on_disconnect = OnDisconnect::Cancel;
+    let wharf = Wharf::in_front_of([settings]).await;
+    let wire = Wire::connect(&wharf.url("/mcp"), r#"{"roots":{}}"#).await;
+    let gate = Gate::new();
+    faulty.script().push(When::method(method::INITIALIZE), Fault::Held(gate.clone()));
+    let waiters = async |number: u64| {
+        soon("the line is that long", async {
+            while wharf.figures("f").await["waiters"] != number {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    };
+    let body = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"f__add"}}"#;
+    tokio::select! {
+        reply = wire.post(body) => panic!("{reply:?}"),
+        () = waiters(1) => {}
+    }
+    // Its client is gone, and it with it.
+    waiters(0).await;
+    gate.open();
 }

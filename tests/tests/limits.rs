@@ -166,3 +166,22 @@ async fn a_session_that_is_listened_to_does_not_end_for_being_idle() {
     session.say(Notification::new(method::TOOLS_LIST_CHANGED, None));
     assert_eq!(stream.value().await["method"], method::TOOLS_LIST_CHANGED);
 }
+
+#[tokio::test]
+async fn times_that_are_too_long_to_add_are_no_limits() {
+    let fast = serving(FastTest::new()).await;
+    let mut settings = upstream("fast", &fast.url());
+    settings.call_timeout = Some(Duration::MAX);
+    let wharf = Wharf::start([settings], |settings| {
+        settings.acquire_timeout = Duration::MAX;
+        settings.list_timeout = Duration::MAX;
+        settings.list_lifetime = Duration::MAX;
+        settings.drain_timeout = Duration::MAX;
+    })
+    .await;
+    let client = Over::Http.everything(&wharf).await;
+    let answer = soon("echo", client.call_tool("fast__echo", &json!({"message": "m"}))).await;
+    assert_eq!(answer.unwrap().text(), "m");
+    drop(client);
+    wharf.stop().await;
+}

@@ -11,7 +11,7 @@ use wharf_proto::{Json, Notification, ProgressToken, Revision, method};
 use wharf_tests::{Puppet, PuppetSession, Reply, Strings, Wharf, Wire, soon, upstream};
 
 const OFFER: &str =
-    r#"{"tools":{},"logging":{},"tasks":{"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
+    r#"{"tools":{},"logging":{},"tasks":{"list":{},"cancel":{},"requests":{"tools":{"call":{}}}}}"#;
 
 /// A client that listens, and the session that the puppet has with it.
 struct Stage {
@@ -174,4 +174,51 @@ async fn the_progress_of_a_task_reaches_nobody_else_who_shares_the_session() {
         assert_eq!(stage.hears().await, json!({"progressToken": 1, "progress": 1}), "{spoken:?}");
         assert_eq!(hears(&mut of_other).await["data"], "last", "{spoken:?}");
     }
+}
+
+#[tokio::test]
+async fn who_shares_a_session_is_shown_its_own_tasks_and_reaches_no_others() {
+    let (_puppet, wharf, mut stage) =
+        stage_in(ScopeSetting::Shared, Spoken::StreamableHttp, "/mcp").await;
+    let other = Wire::connect_by(Revision::V2025_11_25, &wharf.url("/mcp"), "{}").await;
+    let served = stage.strings.serve(method::TOOLS_CALL, "{}");
+    tokio::join!(other.ask(method::TOOLS_CALL, r#"{"name":"p__t"}"#), served);
+    stage.make_task("mine").await;
+    let all = r#"{"tasks":[{"taskId":"mine"}]}"#;
+    for (wire, expected) in [(&stage.wire, json!([{"taskId": "mine"}])), (&other, json!([]))] {
+        let served = stage.strings.serve(method::TASKS_LIST, all);
+        let (listed, _) = tokio::join!(wire.ask(method::TASKS_LIST, "{}"), served);
+        assert_eq!(listed["result"]["tasks"], expected);
+    }
+    let reached = other.ask(method::TASKS_GET, r#"{"taskId":"mine"}"#).await;
+    assert_eq!(reached["error"]["code"], wharf_proto::code::INVALID_PARAMS, "{reached}");
+}
+
+#[tokio::test]
+async fn the_end_of_a_task_is_not_that_of_another_upstreams_with_the_same_id() {
+    let (first, mut of_first) = Puppet::offering(OFFER, Default::default()).await;
+    let (second, mut of_second) = Puppet::offering(OFFER, Default::default()).await;
+    let mut upstreams = [upstream("p", &first.url()), upstream("q", &second.url())];
+    upstreams.iter_mut().for_each(|settings| settings.transport = Spoken::StreamableHttp);
+    let wharf = Wharf::in_front_of(upstreams).await;
+    let declared = r#"{"roots":{}}"#;
+    let wire = Wire::connect_by(Revision::V2025_11_25, &wharf.url("/mcp"), declared).await;
+    let mut stream = wire.listen().await;
+    let made = r#"{"task":{"taskId":"1","status":"working"}}"#;
+    let mut tokens = Vec::new();
+    for (name, strings) in [("p__t", &mut of_first), ("q__t", &mut of_second)] {
+        let params =
+            format!(r#"{{"name":"{name}","task":{{}},"_meta":{{"progressToken":"{name}"}}}}"#);
+        let served = strings.serve(method::TOOLS_CALL, made);
+        let (_, asked) = tokio::join!(wire.ask(method::TOOLS_CALL, &params), served);
+        tokens.push(asked.progress_token().unwrap().0);
+    }
+    let session = of_first.session_declaring(declared).await;
+    is_heard(&session, &mut stream).await;
+    // The one that was made last is asked for.
+    let over = of_second.serve(method::TASKS_GET, r#"{"taskId":"1","status":"completed"}"#);
+    tokio::join!(wire.ask(method::TASKS_GET, r#"{"taskId":"1"}"#), over);
+    session.say(progress(&tokens[0], 1));
+    session.say(line("last"));
+    assert_eq!(hears(&mut stream).await["progressToken"], "p__t");
 }

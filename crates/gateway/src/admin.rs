@@ -137,6 +137,7 @@ fn figures(upstream: &UpstreamSnapshot) -> Value {
         "keys": upstream.keys,
         "sessions": upstream.sessions,
         "busy": upstream.busy,
+        "idle": upstream.idle,
         "probing": upstream.probing,
         "warm": upstream.warm,
         "opening": upstream.opening,

@@ -143,7 +143,7 @@ impl Backend for Aggregate {
     }
 
     fn listen(&self, guest: &Arc<Guest>) -> Merged {
-        Merged::new(&self.fleet, &guest.downstream, guest.bulletin.clone(), guest.offer.clone())
+        Merged::new(&guest.downstream, guest.bulletin.clone(), guest.offer.clone())
     }
 
     async fn close(&self, guest: &Arc<Guest>) {

@@ -2,7 +2,7 @@
 //! what it has set up in it.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -11,12 +11,13 @@ use std::{
 
 use tokio::sync::OnceCell;
 use wharf_pool::{Key, Lease, Scope};
-use wharf_proto::{Request, Response, method, transport::Exchange};
+use wharf_proto::{Request, Response, method};
 
 use crate::{
     OnLost, Transport,
     commons::{Commons, is_part_of},
     ear::Ear,
+    setup,
     upstream::{Edition, Identity, Upstream},
     wire::WireLink,
 };
@@ -61,8 +62,12 @@ struct Settling {
 #[derive(Default)]
 struct Standing {
     level: Option<Request>,
-    subscriptions: BTreeMap<String, Request>,
+    /// By their URIs, oldest first.
+    subscriptions: VecDeque<(String, Request)>,
 }
+
+/// How many subscriptions are remembered; the oldest is forgotten first.
+pub(crate) const MOST_SUBSCRIPTIONS: usize = 1024;
 
 /// Whether a call comes to the session that the last one went to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +111,15 @@ impl Berth {
         self.last_terms()?.own_key().cloned()
     }
 
+    /// From now on the client has sessions of its own: it shared one for want
+    /// of any, and the upstream has begun to keep them.
+    pub(crate) fn part_from_sharers(&self, upstream: &Upstream, identity: &Identity) {
+        let mut terms = self.terms.write().expect("nothing panics while holding it");
+        if terms.as_ref().is_none_or(|terms| terms.own_key().is_none()) {
+            *terms = Some(Arc::new(Terms::alone(upstream, identity)));
+        }
+    }
+
     /// What the client hears of the upstream unasked.
     pub(crate) const fn ear(&self) -> &Arc<Ear> {
         &self.ear
@@ -147,14 +161,10 @@ impl Berth {
         if self.is_on_board(terms, session) {
             return Boarding::Usual;
         }
-        let edition = &terms.edition;
-        self.has_one_stream.store(edition.transport() == Transport::Sse, Ordering::Relaxed);
-        let (done, is_first) = self.settle(session);
-        if !is_first && edition.settings.on_lost == OnLost::Tell {
-            return Boarding::Lost;
-        }
         let before = self.settled.load(Ordering::Acquire);
-        done.get_or_init(|| self.set_up(upstream, lease)).await;
+        let Some(is_first) = self.set_up(terms, upstream, lease).await else {
+            return Boarding::Lost;
+        };
         // Of the calls that have waited for it, one is told.
         let swapped =
             self.settled.compare_exchange(before, session, Ordering::AcqRel, Ordering::Acquire);
@@ -162,10 +172,23 @@ impl Berth {
         if is_told { Boarding::Replaced } else { Boarding::Usual }
     }
 
+    /// Brings one who makes no call to the session it has leased. That the
+    /// session is another is left for the next call to be told. Whether the
+    /// client may go on with it.
+    pub(crate) async fn come_along(
+        &self,
+        terms: &Terms,
+        upstream: &Upstream,
+        lease: &Lease<WireLink>,
+    ) -> bool {
+        self.is_on_board(terms, lease.number())
+            || self.set_up(terms, upstream, lease).await.is_some()
+    }
+
     /// Whether a call may go to the session it has leased without more ado.
     pub(crate) fn is_settled(&self, terms: &Terms, lease: &Lease<WireLink>) -> bool {
         match &terms.commons {
-            Some(commons) => commons.wants_nothing(),
+            Some(commons) => commons.is_settled(lease),
             None => self.is_on_board(terms, lease.number()),
         }
     }
@@ -188,20 +211,28 @@ impl Berth {
         (Arc::clone(&settling.done), is_first)
     }
 
-    /// Sets up in a fresh session what the client had set up in the last.
-    async fn set_up(&self, upstream: &Upstream, lease: &Lease<WireLink>) {
-        let requests = self.standing().requests();
-        for request in requests {
-            match lease.call(&request).answer().await {
-                Ok(answer) if answer.error_code().is_none() => {}
-                Ok(_) => {
-                    tracing::warn!(upstream = %upstream.id(), method = request.method(), "the upstream refused on a fresh session what it had taken before");
-                }
-                Err(error) => {
-                    tracing::warn!(upstream = %upstream.id(), method = request.method(), %error, "a fresh session could not be set up");
-                }
-            }
+    /// Sets up in a fresh session what the client had set up in the last: once
+    /// for all who come to it. Whether it is the first that the client has;
+    /// `None` where that is lost, and the client is to be told.
+    async fn set_up(
+        &self,
+        terms: &Terms,
+        upstream: &Upstream,
+        lease: &Lease<WireLink>,
+    ) -> Option<bool> {
+        let edition = &terms.edition;
+        self.has_one_stream.store(edition.transport() == Transport::Sse, Ordering::Relaxed);
+        let (done, is_first) = self.settle(lease.number());
+        if !is_first && edition.settings.on_lost == OnLost::Tell {
+            return None;
         }
+        let set_up = || {
+            let writes_log = lease.handshake().offers("logging");
+            let requests = self.standing().requests(writes_log);
+            setup::say_all(upstream, lease, requests)
+        };
+        done.get_or_init(set_up).await;
+        Some(is_first)
     }
 
     /// Remembers what a call has set up in the session.
@@ -214,12 +245,12 @@ impl Berth {
             method::SET_LEVEL => self.keep_level(request.clone()),
             method::RESOURCES_SUBSCRIBE => {
                 if let Some(uri) = uri() {
-                    self.standing().subscriptions.insert(uri, request.clone());
+                    self.standing().subscribe(uri, request);
                 }
             }
             method::RESOURCES_UNSUBSCRIBE => {
                 if let Some(uri) = uri() {
-                    self.standing().subscriptions.remove(&uri);
+                    self.standing().unsubscribe(&uri);
                 }
             }
             _ => {}
@@ -233,18 +264,23 @@ impl Berth {
 
     /// Whether the client has subscribed to this resource.
     pub(crate) fn subscribes_to(&self, uri: &str) -> bool {
-        self.standing().subscriptions.contains_key(uri)
+        self.standing().subscriptions.iter().any(|(whole, _)| whole == uri)
     }
 
     /// Whether the client has subscribed to this resource or to one that it is
     /// a part of.
     pub(crate) fn subscribes_to_part_of(&self, uri: &str) -> bool {
-        self.standing().subscriptions.keys().any(|whole| is_part_of(uri, whole))
+        self.standing().subscriptions.iter().any(|(whole, _)| is_part_of(uri, whole))
     }
 
     /// Whether the client has subscribed to anything.
     pub(crate) fn has_subscriptions(&self) -> bool {
         !self.standing().subscriptions.is_empty()
+    }
+
+    /// Whether one subscription more would have another forgotten.
+    pub(crate) fn is_full_of_subscriptions(&self) -> bool {
+        self.standing().subscriptions.len() >= MOST_SUBSCRIPTIONS
     }
 
     fn standing(&self) -> MutexGuard<'_, Standing> {
@@ -263,6 +299,12 @@ impl Terms {
         Self { edition, key, commons }
     }
 
+    /// Those of a client that shares nothing.
+    fn alone(upstream: &Upstream, identity: &Identity) -> Self {
+        let (edition, key) = (upstream.edition(), upstream.key_alone(identity));
+        Self { edition, key, commons: None }
+    }
+
     /// The key, if the sessions under it are this client's alone.
     pub(crate) fn own_key(&self) -> Option<&Key> {
         Some(&self.key).filter(|key| matches!(key.scope(), Scope::Client(_)))
@@ -272,7 +314,50 @@ impl Terms {
 // === impl Standing ===
 
 impl Standing {
-    fn requests(&self) -> Vec<Request> {
-        self.level.iter().chain(self.subscriptions.values()).cloned().collect()
+    /// What a session is told to be as the last one was.
+    fn requests(&self, writes_log: bool) -> Vec<Request> {
+        let level = self.level.iter().filter(|_| writes_log);
+        level.chain(self.subscriptions.iter().map(|(_, request)| request)).cloned().collect()
+    }
+
+    fn subscribe(&mut self, uri: String, request: &Request) {
+        self.unsubscribe(&uri);
+        if self.subscriptions.len() >= MOST_SUBSCRIPTIONS {
+            self.subscriptions.pop_front();
+        }
+        self.subscriptions.push_back((uri, request.clone()));
+    }
+
+    fn unsubscribe(&mut self, uri: &str) {
+        self.subscriptions.retain(|(other, _)| other != uri);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_proto::{Json, RequestId};
+
+    use super::*;
+
+    fn subscribe(berth: &Berth, number: usize) {
+        let params = Json::parse(format!(r#"{{"uri":"x://{number}"}}"#)).expect("it is JSON");
+        let id = RequestId::from(1);
+        let request = Request::new(&id, method::RESOURCES_SUBSCRIBE, Some(&params));
+        berth.note(&request, &Response::success(&id, &Json::empty_object()));
+    }
+
+    #[test]
+    fn of_too_many_subscriptions_the_oldest_is_forgotten() {
+        let berth = Berth::default();
+        for number in 0..MOST_SUBSCRIPTIONS {
+            subscribe(&berth, number);
+        }
+        assert!(berth.is_full_of_subscriptions());
+        // One that is made again is a new one.
+        subscribe(&berth, 0);
+        subscribe(&berth, MOST_SUBSCRIPTIONS);
+        assert_eq!(berth.standing().requests(false).len(), MOST_SUBSCRIPTIONS);
+        let known = [0, 1, 2, MOST_SUBSCRIPTIONS].map(|number| format!("x://{number}"));
+        assert_eq!(known.map(|uri| berth.subscribes_to(&uri)), [true, false, true, true]);
     }
 }

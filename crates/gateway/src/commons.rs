@@ -3,18 +3,25 @@
 //!
 //! A session has one level and one set of subscriptions. So the upstream is
 //! told the least severe of what the sharers want, and each subscription once;
-//! what comes of it is filtered for each client.
+//! what comes of it is filtered for each client. Sharers take turns in telling
+//! it, so that it hears things in the order in which they were wanted.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
-use tokio::sync::OnceCell;
+use tokio::sync::{self, OnceCell};
 use wharf_pool::{Key, Session};
-use wharf_proto::{Json, Request, RequestId, Response, Severity, method, transport::Exchange as _};
+use wharf_proto::{Json, Request, RequestId, Response, Severity, method};
 
-use crate::{error::Failure, fleet::Fleet, upstream::Upstream, wire::WireLink};
+use crate::{
+    error::Failure,
+    fleet::Fleet,
+    setup::{ask, say, say_all},
+    upstream::Upstream,
+    wire::WireLink,
+};
 
 /// What those who share the sessions of one key have in common.
 pub(crate) struct Commons {
@@ -22,6 +29,8 @@ pub(crate) struct Commons {
     /// The session that everybody listens to and that has the subscriptions.
     home: Mutex<Arc<OnceCell<Session<WireLink>>>>,
     sharers: Mutex<Sharers>,
+    /// Whose turn it is to tell the upstream of a subscription.
+    turn: sync::Mutex<()>,
 }
 
 /// The commons of one upstream, by key. Those that nobody shares are gone.
@@ -31,12 +40,18 @@ pub(crate) struct AllCommons(Mutex<HashMap<Key, Weak<Commons>>>);
 #[derive(Default)]
 struct Sharers {
     levels: HashMap<u64, Severity>,
+    /// The least severe of them.
+    least: Option<Severity>,
     /// The level that each session was told last, by its number.
-    told: BTreeMap<u64, Severity>,
+    told: BTreeMap<u64, Arc<Told>>,
     subscriptions: BTreeMap<String, Subscription>,
 }
 
-/// Who wants to know of a resource, and how the upstream was told so.
+/// The level that a session was told last. Held by who tells it another.
+type Told = sync::Mutex<Option<Severity>>;
+
+/// Who wants to know of a resource, and how the upstream was told so. Where
+/// nobody does any more, it is still to be told.
 struct Subscription {
     request: Request,
     clients: BTreeSet<u64>,
@@ -59,6 +74,7 @@ impl AllCommons {
             key: key.clone(),
             home: Mutex::default(),
             sharers: Mutex::default(),
+            turn: sync::Mutex::default(),
         });
         all.insert(key.clone(), Arc::downgrade(&commons));
         commons
@@ -80,9 +96,7 @@ impl Commons {
             let lease = fleet.lease(upstream, &self.key).await?;
             self.settle(upstream, &lease).await;
             let requests = self.sharers().requests();
-            for request in requests {
-                say(upstream, &lease, &request).await;
-            }
+            say_all(upstream, &lease, requests).await;
             Ok(Session::clone(&lease))
         });
         session.await.cloned()
@@ -98,13 +112,27 @@ impl Commons {
 
     /// Brings a session to the level that the sharers want, before a call.
     pub(crate) async fn settle(&self, upstream: &Upstream, session: &Session<WireLink>) {
-        let Some(level) = self.sharers().untold(session.number()) else { return };
-        say(upstream, session, &set_level(level)).await;
+        let Some(told) = self.sharers().told(session.number()) else { return };
+        let mut told = told.lock().await;
+        // As it is now: it may be another than when the turn was waited for.
+        let level = self.sharers().least;
+        let Some(level) = level.filter(|level| *told != Some(*level)) else { return };
+        let is_told = match session.handshake().offers("logging") {
+            true => say(upstream, session, &set_level(level)).await,
+            // There is no log that it could be the level of.
+            false => Ok(()),
+        };
+        // Where no answer comes the calls to come are not to wait for one.
+        if matches!(is_told, Ok(()) | Err(Failure::TimedOut { .. })) {
+            *told = Some(level);
+        }
     }
 
-    /// Whether no session has to be brought to anything before a call.
-    pub(crate) fn wants_nothing(&self) -> bool {
-        self.sharers().levels.is_empty()
+    /// Whether a session has to be brought to nothing before a call.
+    pub(crate) fn is_settled(&self, session: &Session<WireLink>) -> bool {
+        let sharers = self.sharers();
+        let told = || sharers.told.get(&session.number())?.try_lock().ok();
+        sharers.least.is_none() || told().is_some_and(|told| *told == sharers.least)
     }
 
     /// Takes a client's level.
@@ -115,7 +143,7 @@ impl Commons {
         client: u64,
         level: Severity,
     ) -> Result<(), Failure> {
-        self.sharers().levels.insert(client, level);
+        self.sharers().set_level(client, level);
         let home = self.home(fleet, upstream).await?;
         self.settle(upstream, &home).await;
         Ok(())
@@ -134,11 +162,14 @@ impl Commons {
         if self.sharers().join(&uri, client) {
             return Ok(Response::success(request.id(), &Json::empty_object()));
         }
+        let _turn = self.turn.lock().await;
+        // Somebody else may have been first.
+        if self.sharers().join(&uri, client) {
+            return Ok(Response::success(request.id(), &Json::empty_object()));
+        }
         let response = ask(upstream, &home, request).await?;
         if response.result().is_some() {
-            let mut sharers = self.sharers();
-            let first = || Subscription { request: request.clone(), clients: BTreeSet::new() };
-            sharers.subscriptions.entry(uri).or_insert_with(first).clients.insert(client);
+            self.sharers().add(uri, request, client);
         }
         Ok(response)
     }
@@ -153,6 +184,7 @@ impl Commons {
         request: &Request,
     ) -> Result<Response, Failure> {
         let uri = uri(request)?;
+        let _turn = self.turn.lock().await;
         if !self.sharers().withdraw(&uri, client) {
             return Ok(Response::success(request.id(), &Json::empty_object()));
         }
@@ -160,16 +192,23 @@ impl Commons {
         ask(upstream, &home, request).await
     }
 
-    /// Forgets a client; what nobody wants any more is taken back.
-    pub(crate) async fn leave(&self, upstream: &Upstream, client: u64) {
-        let unwanted = self.sharers().leave(client);
+    /// Forgets a client. Whether there is now something to take back that
+    /// nobody wants any more.
+    pub(crate) fn leave(&self, client: u64) -> bool {
+        self.sharers().leave(client)
+    }
+
+    /// Takes the subscriptions back that nobody wants any more.
+    pub(crate) async fn take_back(&self, upstream: &Upstream) {
+        let _turn = self.turn.lock().await;
+        // Only now: somebody may have come who wants one of them.
+        let unwanted = self.sharers().take_unwanted();
         let home = self.current_home();
         let Some(home) = home.get() else { return };
-        for subscribe in unwanted {
-            let params = subscribe.params();
-            let request = Request::new(&RequestId::from(0), method::RESOURCES_UNSUBSCRIBE, params);
-            say(upstream, home, &request).await;
-        }
+        let unsubscribe = |subscribe: Request| {
+            Request::new(&RequestId::from(0), method::RESOURCES_UNSUBSCRIBE, subscribe.params())
+        };
+        say_all(upstream, home, unwanted.into_iter().map(unsubscribe).collect()).await;
     }
 
     /// Whether anybody has subscribed to this resource or to one that it is a
@@ -186,25 +225,36 @@ impl Commons {
 // === impl Sharers ===
 
 impl Sharers {
-    /// The level that a session is to be told, unless it was.
-    fn untold(&mut self, session: u64) -> Option<Severity> {
-        let level = self.levels.values().min().copied()?;
-        if self.told.get(&session) == Some(&level) {
-            return None;
-        }
-        self.told.insert(session, level);
+    fn set_level(&mut self, client: u64, level: Severity) {
+        self.levels.insert(client, level);
+        self.least = self.levels.values().min().copied();
+    }
+
+    /// Where the level is written down that a session was told; `None` where
+    /// nobody wants any.
+    fn told(&mut self, session: u64) -> Option<Arc<Told>> {
+        self.least?;
+        let told = Arc::clone(self.told.entry(session).or_default());
         if self.told.len() > MOST_TOLD {
             // Numbers grow: the lowest is most likely to be gone.
             self.told.pop_first();
         }
-        Some(level)
+        Some(told)
     }
 
+    /// What a fresh session is to be told.
     fn requests(&self) -> Vec<Request> {
-        self.subscriptions.values().map(|subscription| subscription.request.clone()).collect()
+        let wanted = self.subscriptions.values().filter(|one| !one.clients.is_empty());
+        wanted.map(|subscription| subscription.request.clone()).collect()
     }
 
-    /// Adds a client to those who want to know of a resource already.
+    fn add(&mut self, uri: String, request: &Request, client: u64) {
+        let first = || Subscription { request: request.clone(), clients: BTreeSet::new() };
+        self.subscriptions.entry(uri).or_insert_with(first).clients.insert(client);
+    }
+
+    /// Adds a client to those who want to know of a resource that the upstream
+    /// has been told of.
     fn join(&mut self, uri: &str, client: u64) -> bool {
         let subscription = self.subscriptions.get_mut(uri);
         subscription.is_some_and(|subscription| {
@@ -225,19 +275,22 @@ impl Sharers {
         is_last
     }
 
-    /// The subscriptions that were this client's alone.
-    fn leave(&mut self, client: u64) -> Vec<Request> {
+    /// Forgets a client. Whether a subscription was its alone.
+    fn leave(&mut self, client: u64) -> bool {
         self.levels.remove(&client);
-        let mut unwanted = Vec::new();
-        self.subscriptions.retain(|_, subscription| {
+        self.least = self.levels.values().min().copied();
+        let mut is_any_unwanted = false;
+        for subscription in self.subscriptions.values_mut() {
             let was_in = subscription.clients.remove(&client);
-            let is_unwanted = was_in && subscription.clients.is_empty();
-            if is_unwanted {
-                unwanted.push(subscription.request.clone());
-            }
-            !is_unwanted
-        });
-        unwanted
+            is_any_unwanted |= was_in && subscription.clients.is_empty();
+        }
+        is_any_unwanted
+    }
+
+    /// The subscriptions that are nobody's, which are forgotten with it.
+    fn take_unwanted(&mut self) -> Vec<Request> {
+        let unwanted = self.subscriptions.extract_if(.., |_, one| one.clients.is_empty());
+        unwanted.map(|(_, subscription)| subscription.request).collect()
     }
 }
 
@@ -259,26 +312,4 @@ fn uri(request: &Request) -> Result<String, Failure> {
     let uri = request.param("uri").and_then(|uri| uri.to_text());
     let missing = || Failure::Missing { method: request.method().into(), param: "uri" };
     Ok(uri.ok_or_else(missing)?.as_str().to_owned())
-}
-
-async fn ask(
-    upstream: &Upstream,
-    session: &Session<WireLink>,
-    request: &Request,
-) -> Result<Response, Failure> {
-    let answer = session.call(request).answer().await;
-    answer.map_err(|source| Failure::Call { upstream: upstream.id().clone(), source })
-}
-
-/// Says something whose answer changes nothing.
-async fn say(upstream: &Upstream, session: &Session<WireLink>, request: &Request) {
-    match ask(upstream, session, request).await {
-        Ok(answer) if answer.error_code().is_none() => {}
-        Ok(_) => {
-            tracing::debug!(upstream = %upstream.id(), method = request.method(), "an upstream refused what sharers have set up");
-        }
-        Err(failure) => {
-            tracing::debug!(%failure, method = request.method(), "a shared session could not be set up");
-        }
-    }
 }

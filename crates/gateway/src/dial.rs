@@ -6,7 +6,7 @@ use http::StatusCode;
 use wharf_pool::Key;
 use wharf_proto::{
     Json, Request, RequestId, Revision, method,
-    transport::{CallError, Connect, EndReason, Exchange, Fault, Link},
+    transport::{CallError, Connect, Exchange, Fault, Link},
 };
 use wharf_streamable_http::client as streamable_http;
 
@@ -20,6 +20,15 @@ use crate::{
 /// Opens links to the upstreams of a gateway: the pool's [`Connect`].
 #[derive(Debug, Clone)]
 pub struct Dial(Arc<Upstreams>);
+
+/// Why it was not found out which transport an upstream speaks.
+enum Unfound {
+    /// It answered the handshake by an error. That may be a refusal by one
+    /// that speaks streamable HTTP, or by one that takes no POST there.
+    Refused,
+    /// It could not be asked, or did not answer in MCP.
+    Failed(CallError),
+}
 
 // === impl Dial ===
 
@@ -48,22 +57,24 @@ impl Dial {
     /// Finds out the transport as the specification has it (2025-03-26,
     /// transports, backwards compatibility): `initialize` by POST; where that
     /// is refused, a GET that an `endpoint` event answers.
-    async fn probe(&self, edition: &Edition) -> Result<Transport, CallError> {
+    async fn probe(&self, edition: &Edition) -> Result<Transport, Unfound> {
         let (link, _feed) = self.http(edition);
         let refused = match link.call(hello()).answer().await {
             Ok(answer) => {
-                if let Some(revision) = answer.agreed_revision() {
+                let agreed = answer.agreed_revision();
+                if let Some(revision) = agreed {
                     // The goodbye names it, too.
                     link.agree(revision);
                 }
                 link.goodbye().await;
-                return Ok(Transport::StreamableHttp);
+                if agreed.is_some() {
+                    return Ok(Transport::StreamableHttp);
+                }
+                Unfound::Refused
             }
-            Err(refused) => refused,
+            Err(error) if hints_at_another(&error.fault) => Unfound::Failed(error),
+            Err(error) => return Err(Unfound::Failed(error)),
         };
-        if !hints_at_sse(&refused.fault) {
-            return Err(refused);
-        }
         match self.sse(edition).await {
             Ok((link, _feed)) => {
                 link.goodbye().await;
@@ -75,6 +86,20 @@ impl Dial {
             }
         }
     }
+
+    /// The transport of an upstream; one probe serves everybody who waits for
+    /// it.
+    async fn transport(&self, edition: &Edition) -> Result<Transport, CallError> {
+        if edition.settings.transport != Transport::Auto {
+            return Ok(edition.settings.transport);
+        }
+        match edition.found().get_or_try_init(|| self.probe(edition)).await {
+            Ok(found) => Ok(*found),
+            // Whoever opens a session by it hears the refusal in full.
+            Err(Unfound::Refused) => Ok(Transport::StreamableHttp),
+            Err(Unfound::Failed(error)) => Err(error),
+        }
+    }
 }
 
 impl Connect for Dial {
@@ -83,23 +108,10 @@ impl Connect for Dial {
     type Feed = WireFeed;
 
     async fn connect(&self, key: &Key) -> Result<(WireLink, WireFeed), CallError> {
-        let Some(upstream) = self.0.find(key.upstream()) else {
-            // It has been taken out of the configuration since.
-            return Err(CallError::not_sent(Fault::Ended(EndReason::Closed)));
-        };
+        let upstream = self.0.find(key.upstream()).ok_or_else(unconfigured)?;
         let edition = &*upstream.edition();
-        let transport = match edition.settings.transport {
-            // One probe serves everybody who waits for it.
-            Transport::Auto => *edition.found().get_or_try_init(|| self.probe(edition)).await?,
-            configured => configured,
-        };
-        if transport == Transport::Sse {
-            let opened = self.sse(edition).await;
-            if opened.as_ref().is_err_and(|error| hints_at_sse(&error.fault)) {
-                // It is reachable and no longer what it was.
-                edition.forget_transport();
-            }
-            let (link, feed) = opened?;
+        if self.transport(edition).await? == Transport::Sse {
+            let (link, feed) = self.sse(edition).await?;
             return Ok((WireLink::Sse(link), WireFeed::Sse(Box::new(feed))));
         }
         let (link, feed) = self.http(edition);
@@ -107,8 +119,9 @@ impl Connect for Dial {
     }
 }
 
-/// Whether an upstream that failed so may speak the other transport.
-fn hints_at_sse(fault: &Fault) -> bool {
+/// Whether an upstream that failed so may speak another transport than it was
+/// asked in.
+pub(crate) fn hints_at_another(fault: &Fault) -> bool {
     match fault {
         Fault::Status { status } => {
             status.is_client_error()
@@ -119,6 +132,11 @@ fn hints_at_sse(fault: &Fault) -> bool {
     }
 }
 
+/// The key is of an upstream that has never been configured, or is no more.
+fn unconfigured() -> CallError {
+    CallError::not_sent(Fault::Unreachable { source: "no upstream of its id is configured".into() })
+}
+
 fn hello() -> Request {
     let params = format!(
         r#"{{"protocolVersion":"{}","capabilities":{{}},"clientInfo":{}}}"#,
@@ -127,4 +145,26 @@ fn hello() -> Request {
     );
     let params = Json::parse(params).expect("it is JSON");
     Request::new(&RequestId::from(0), method::INITIALIZE, Some(&params))
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_pool::{Fingerprint, KeyParts, Scope};
+    use wharf_proto::transport::Fate;
+
+    use super::*;
+    use crate::upstream::own_profile;
+
+    #[tokio::test]
+    async fn a_key_of_no_configured_upstream_opens_nothing() {
+        let upstreams = Upstreams::new(Vec::new(), 1024).expect("there is nothing to be wrong");
+        let key = Key::new(KeyParts {
+            upstream: "gone".into(),
+            scope: Scope::Shared,
+            credential: Fingerprint::NONE,
+            profile: own_profile(),
+        });
+        let refused = Dial::new(upstreams).connect(&key).await.expect_err("it is not there");
+        assert_eq!(refused.fate, Fate::NotSent);
+    }
 }

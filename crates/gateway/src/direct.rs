@@ -39,8 +39,7 @@ impl Backend for Direct {
 
     async fn open(&self, hello: Request, _: Caller<'_>) -> Opening<Downstream> {
         let downstream = Downstream::new(&hello, &self.fleet, Endpoint::One);
-        let leased = self.fleet.lease(&self.upstream, &downstream.key(&self.upstream)).await;
-        match leased {
+        match downstream.lease(&self.upstream).await {
             Ok(lease) => {
                 // What the client sets up from now on, it does in this one.
                 downstream.board(&self.upstream, &lease).await;
@@ -78,7 +77,7 @@ impl Backend for Direct {
     }
 
     fn listen(&self, session: &Arc<Downstream>) -> Heard {
-        Heard::new(&self.fleet, &self.upstream, session)
+        Heard::new(&self.upstream, session)
     }
 
     async fn close(&self, session: &Arc<Downstream>) {

@@ -14,17 +14,19 @@ use wharf_proto::{
     ErrorObject, Json, Message, Notification, Request, RequestId, Response, Revision, code, method,
 };
 
+mod sharing;
+
+pub(crate) use sharing::sets_up;
+
 use crate::{
-    ScopeSetting,
     atlas::Atlas,
     berth::{Berth, Boarding, Terms},
     berths::Berths,
     calls::{Calls, Entry},
     catalogue::Kind,
     content, declared,
-    error::Failure,
     fleet::Fleet,
-    level::{Level, asked_for},
+    level::Level,
     questions::{Asker, Questions},
     tokens::Tokens,
     upstream::{Identity, Upstream, own_info},
@@ -137,15 +139,6 @@ impl Downstream {
         self.terms(upstream).key.clone()
     }
 
-    /// The key of the session that one call may use.
-    pub(crate) fn key_for_call(&self, upstream: &Upstream) -> Key {
-        let terms = self.terms(upstream);
-        match terms.edition.settings.scope {
-            ScopeSetting::Call => upstream.key_for(&terms.edition, &self.identity),
-            _ => terms.key.clone(),
-        }
-    }
-
     /// What the client has with an upstream.
     pub(crate) fn berth(&self, upstream: &Upstream) -> &Berth {
         self.berths.at(upstream.number)
@@ -206,10 +199,11 @@ impl Downstream {
             if let Some(key) = terms.own_key() {
                 self.fleet.pool.retire(key);
             }
-            if let Some(commons) = &terms.commons {
+            if let Some(commons) = &terms.commons
+                && commons.leave(self.client())
+            {
                 let (commons, upstream) = (Arc::clone(commons), Arc::clone(upstream));
-                let client = self.client();
-                self.fleet.see_to(async move { commons.leave(&upstream, client).await });
+                self.fleet.see_to(async move { commons.take_back(&upstream).await });
             }
         }
     }
@@ -222,26 +216,10 @@ impl Downstream {
         boarding
     }
 
-    /// Leases a session on which a call can be made without more ado, if there
-    /// is one. The usual way, and so without a future.
-    pub(crate) fn lease_at_once(
-        &self,
-        upstream: &Upstream,
-        request: &Request,
-    ) -> Option<Lease<WireLink>> {
-        let berth = self.berth(upstream);
-        if !berth.is_in_use() {
-            return None;
-        }
+    /// The same for one who makes no call. Whether the client may go on.
+    pub(crate) async fn come_along(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> bool {
         let terms = self.terms(upstream);
-        let is_shared = terms.commons.is_some();
-        if terms.edition.settings.scope == ScopeSetting::Call
-            || is_shared && sets_up(request.method())
-        {
-            return None;
-        }
-        let lease = self.fleet.lease_at_once(&terms.key)?;
-        berth.is_settled(&terms, &lease).then_some(lease)
+        self.berth(upstream).come_along(&terms, upstream, lease).await
     }
 
     /// Notes that the client has come to an upstream.
@@ -320,7 +298,7 @@ impl Downstream {
                 self.is_alone(said) || id().is_some_and(|id| self.atlas.has_elicitation(&id))
             }
             method::TASKS_STATUS => {
-                self.tokens.hear(&notification);
+                self.tokens.hear(said.upstream.number, &notification);
                 let id = || notification.param("taskId")?.to_text();
                 self.is_alone(said) || id().is_some_and(|id| self.atlas.task(&id).is_some())
             }
@@ -359,8 +337,11 @@ impl Downstream {
     /// been shown.
     pub(crate) fn note(&self, upstream: &Upstream, request: &Request, response: &Response) {
         self.berth(upstream).note(request, response);
-        self.tokens.note(request, response);
-        if self.endpoint == Endpoint::All || !self.has_own_session(upstream) {
+        self.tokens.note(upstream.number, request, response);
+        let is_own = self.has_own_session(upstream);
+        // Tasks on a session that is shared may be anybody's.
+        let is_anybodys = !is_own && request.method() == method::TASKS_LIST;
+        if (self.endpoint == Endpoint::All || !is_own) && !is_anybodys {
             self.atlas.learn(upstream.number, request, response);
         }
     }
@@ -384,42 +365,13 @@ impl Downstream {
         self.endpoint == Endpoint::All && self.revision() < session.handshake().revision
     }
 
-    /// Answers what sets something up in a session, where that is shared.
-    pub(crate) async fn set_up_in_common(
-        &self,
-        upstream: &Upstream,
-        request: &Request,
-    ) -> Option<Result<Response, Failure>> {
-        let terms = self.terms(upstream);
-        let commons = terms.commons.as_ref()?;
-        let (fleet, client) = (&self.fleet, self.client());
-        let response = match request.method() {
-            method::SET_LEVEL => {
-                let level = match asked_for(request) {
-                    Ok(level) => level,
-                    Err(failure) => return Some(Err(failure)),
-                };
-                self.level.set(level);
-                let set = commons.set_level(fleet, upstream, client, level).await;
-                set.map(|()| Response::success(request.id(), &Json::empty_object()))
-            }
-            method::RESOURCES_SUBSCRIBE => {
-                commons.subscribe(fleet, upstream, client, request).await
-            }
-            method::RESOURCES_UNSUBSCRIBE => {
-                commons.unsubscribe(fleet, upstream, client, request).await
-            }
-            _ => return None,
-        };
-        Some(response)
-    }
-
     /// Whether nobody else can be meant by what is said.
     fn is_alone(&self, said: Said<'_>) -> bool {
         said.call.is_some() || self.has_own_session(said.upstream)
     }
 
-    fn has_own_session(&self, upstream: &Upstream) -> bool {
+    /// Whether the client shares its session with nobody.
+    pub(crate) fn has_own_session(&self, upstream: &Upstream) -> bool {
         self.berth(upstream).own_key().is_some()
     }
 
@@ -449,9 +401,14 @@ impl Downstream {
     /// Tells an upstream something about the client's side of the session,
     /// where it is the client's own.
     pub(crate) async fn tell(&self, upstream: &Arc<Upstream>, notification: Notification) {
-        let Some(key) = self.berth(upstream).own_key() else { return };
-        let told = match self.fleet.lease(upstream, &key).await {
-            Ok(lease) => lease.notify(notification).await.map_err(|error| error.to_string()),
+        if !self.has_own_session(upstream) {
+            return;
+        }
+        let told = match self.lease(upstream).await {
+            Ok(lease) if self.come_along(upstream, &lease).await => {
+                lease.notify(notification).await.map_err(|error| error.to_string())
+            }
+            Ok(_) => Err("the session that it was for is lost".to_owned()),
             Err(failure) => Err(failure.to_string()),
         };
         if let Err(error) = told {
@@ -475,12 +432,4 @@ impl fmt::Debug for Downstream {
 fn object(json: Option<Json>) -> Option<Json> {
     // Kept for as long as the client's session is.
     json.filter(Json::is_object).map(|json| json.detached())
-}
-
-/// Whether a request sets up what sharers of a session have in common.
-fn sets_up(method: &str) -> bool {
-    matches!(
-        method,
-        method::SET_LEVEL | method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE
-    )
 }

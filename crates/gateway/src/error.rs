@@ -40,6 +40,14 @@ pub(crate) enum Failure {
     },
     #[error("upstream {upstream} has not answered within {limit:?}; the request may have run")]
     TimedOut { upstream: UpstreamId, limit: Duration },
+    #[error(
+        "upstream {upstream} had no session ready within {limit:?}; the request has not been sent"
+    )]
+    NotReady { upstream: UpstreamId, limit: Duration },
+    #[error(
+        "this session has {limit} subscriptions at upstream {upstream}, which is as many as it may; take one back"
+    )]
+    TooManySubscriptions { upstream: UpstreamId, limit: usize },
     #[error("upstream {upstream} answered {method} with what is no answer to it")]
     NoList { upstream: UpstreamId, method: &'static str },
     #[error("there is no {what} {name:?} here; ask for the list to see what there is")]
@@ -68,7 +76,9 @@ impl Failure {
         let mut error = ErrorObject::new(code, self.to_string());
         let may_have_run = match self {
             Self::Call { source, .. } => Some(source.fate == Fate::MayHaveRun),
-            Self::Acquire { .. } => Some(false),
+            Self::Acquire { .. } | Self::NotReady { .. } | Self::TooManySubscriptions { .. } => {
+                Some(false)
+            }
             Self::TimedOut { .. } => Some(true),
             _ => None,
         };
@@ -96,9 +106,10 @@ impl Failure {
             Self::Acquire { source: AcquireError::Full { .. }, .. } => {
                 (code::INTERNAL_ERROR, "full")
             }
-            Self::Acquire { source: AcquireError::TimedOut { .. }, .. } => {
+            Self::Acquire { source: AcquireError::TimedOut { .. }, .. } | Self::NotReady { .. } => {
                 (code::INTERNAL_ERROR, "no_session_in_time")
             }
+            Self::TooManySubscriptions { .. } => (code::INTERNAL_ERROR, "too_many_subscriptions"),
             Self::Acquire { source: AcquireError::Open(_), .. } => {
                 (code::INTERNAL_ERROR, "cannot_open_session")
             }
@@ -139,6 +150,8 @@ impl Failure {
             Self::Acquire { upstream, .. }
             | Self::Call { upstream, .. }
             | Self::TimedOut { upstream, .. }
+            | Self::NotReady { upstream, .. }
+            | Self::TooManySubscriptions { upstream, .. }
             | Self::NoList { upstream, .. } => Some(upstream),
             _ => None,
         }

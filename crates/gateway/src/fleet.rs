@@ -1,19 +1,20 @@
 //! The upstreams and the pool of sessions with them: what both kinds of
 //! endpoint stand on.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Mutex,
+    sync::{Mutex, OnceCell},
     time::{Instant, sleep, timeout},
 };
-use tokio_util::task::TaskTracker;
-use wharf_pool::{AcquireError, Handshake, Key, Lease, Pool, Session};
+use wharf_pool::{AcquireError, Handshake, Key, Lease, OpenError, Pool, Session};
 use wharf_proto::{Json, Request, RequestId, Response, code, method, transport::Exchange};
 
 use crate::{
     Dial, Settings, SetupError,
     catalogue::{Kind, Listing},
+    deadline, dial,
+    errands::Errands,
     error::Failure,
     roster::Upstreams,
     upstream::Upstream,
@@ -38,9 +39,12 @@ pub(crate) struct Fleet {
     /// Upstreams on their way out. Held while another configuration is taken
     /// over.
     pub(crate) leaving: Mutex<Vec<Arc<Upstream>>>,
-    /// Small things said to upstreams that nobody waits for.
-    errands: TaskTracker,
+    errands: Errands,
 }
+
+/// Wharf's own lease on an upstream, shared by all who have it. It is given
+/// back with the last of them.
+struct OwnLease(Arc<OnceCell<Lease<WireLink>>>);
 
 // === impl Fleet ===
 
@@ -55,7 +59,7 @@ impl Fleet {
             ..wharf_pool::Settings::default()
         };
         let pool = Pool::new(Dial::new(Arc::clone(&upstreams)), pool_settings);
-        let (leaving, errands) = (Mutex::default(), TaskTracker::new());
+        let (leaving, errands) = (Mutex::default(), Errands::default());
         Ok(Arc::new(Self { settings, upstreams, pool, leaving, errands }))
     }
 
@@ -67,7 +71,8 @@ impl Fleet {
     ) -> Result<Lease<WireLink>, Failure> {
         let edition = upstream.edition();
         let begun = Instant::now();
-        let deadline = begun + self.settings.acquire_timeout;
+        let deadline = deadline::after(self.settings.acquire_timeout);
+        let mut is_found_anew = false;
         loop {
             let source = match self.pool.acquire(key, deadline).await {
                 Ok(lease) => {
@@ -82,9 +87,25 @@ impl Fleet {
                 AcquireError::BreakerOpen { retry_after, .. } if retry_after <= patience => {
                     sleep(retry_after.min(LOOK_AGAIN_AFTER)).await;
                 }
+                // It may have come back as something else than it was.
+                AcquireError::Open(OpenError::Transport(error))
+                    if !is_found_anew
+                        && dial::hints_at_another(&error.fault)
+                        && edition.forget_transport() =>
+                {
+                    is_found_anew = true;
+                }
                 _ => return Err(Failure::Acquire { upstream: upstream.id().clone(), source }),
             }
         }
+    }
+
+    /// Leases Wharf's own session, or shares the lease of who asks the upstream
+    /// something now: its lists are not worth a session each.
+    async fn own_lease(&self, upstream: &Upstream) -> Result<OwnLease, Failure> {
+        let shared = upstream.own_lease();
+        shared.get_or_try_init(|| self.lease(upstream, upstream.own_key())).await?;
+        Ok(OwnLease(shared))
     }
 
     /// Leases a session that is there already, if one has room.
@@ -111,9 +132,9 @@ impl Fleet {
 
     /// Answers a request of an upstream's; nobody waits for it.
     pub(crate) fn answer(&self, session: &Session<WireLink>, response: Response) {
-        let session = session.clone();
-        self.see_to(async move {
-            if let Err(error) = session.respond(response).await {
+        let asked = session.clone();
+        self.errands.see_to_in(session.number(), async move {
+            if let Err(error) = asked.respond(response).await {
                 tracing::debug!(%error, "an upstream did not take our answer");
             }
         });
@@ -121,16 +142,12 @@ impl Fleet {
 
     /// Sees to something small that nobody waits for.
     pub(crate) fn see_to(&self, errand: impl Future<Output = ()> + Send + 'static) {
-        // Without a runtime everything is coming to its end anyway.
-        if tokio::runtime::Handle::try_current().is_ok() {
-            self.errands.spawn(errand);
-        }
+        self.errands.see_to(errand);
     }
 
     /// What an upstream says of itself.
     pub(crate) async fn handshake(&self, upstream: &Upstream) -> Result<Arc<Handshake>, Failure> {
-        let fetch =
-            async || Ok(self.lease(upstream, upstream.own_key()).await?.handshake().clone());
+        let fetch = async || Ok(self.own_lease(upstream).await?.handshake().clone());
         upstream.catalogue.handshake.value(self.settings.list_lifetime, fetch).await
     }
 
@@ -151,9 +168,14 @@ impl Fleet {
     }
 
     async fn fetch(&self, upstream: &Upstream, kind: Kind) -> Result<Listing, Failure> {
-        let lease = self.lease(upstream, upstream.own_key()).await?;
         let mut listing = Listing::default();
-        if !lease.handshake().offers(kind.capability()) {
+        let is_offered = |handshake: &Handshake| handshake.offers(kind.capability());
+        let known = self.pool.handshake(upstream.own_key());
+        if known.is_some_and(|handshake| !is_offered(&handshake)) {
+            return Ok(listing);
+        }
+        let lease = self.own_lease(upstream).await?;
+        if !is_offered(lease.handshake()) {
             return Ok(listing);
         }
         let mut cursor = None;
@@ -185,15 +207,23 @@ impl Fleet {
     /// Says the last words to the upstreams.
     pub(crate) async fn shutdown(&self, deadline: Instant) {
         self.pool.shutdown(deadline).await;
-        self.errands.close();
-        // Sessions have ended, so what is left of these ends at once.
-        self.errands.wait().await;
+        self.errands.end().await;
     }
 }
 
 impl fmt::Debug for Fleet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.upstreams, f)
+    }
+}
+
+// === impl OwnLease ===
+
+impl Deref for OwnLease {
+    type Target = Lease<WireLink>;
+
+    fn deref(&self) -> &Lease<WireLink> {
+        self.0.get().expect("it is made with a lease in it")
     }
 }
 

@@ -14,6 +14,7 @@ use wharf_pool::Snapshot;
 use crate::{
     Reloaded, Settings, SetupError,
     admin::{Admin, Readiness},
+    deadline,
     doors::Doors,
     fleet::Fleet,
 };
@@ -126,7 +127,7 @@ impl Gateway {
     /// Stops in the order that loses least: no new clients, calls finish,
     /// clients' sessions end, upstream sessions end.
     async fn drain(&self, doors: &Doors, mut clients: JoinSet<()>, stop: &CancellationToken) {
-        let deadline = Instant::now() + self.fleet.settings.drain_timeout;
+        let deadline = deadline::after(self.fleet.settings.drain_timeout);
         tracing::info!("draining: no new connections, calls under way finish");
         stop.cancel();
         doors.drain();

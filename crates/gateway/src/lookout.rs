@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use futures_util::future::join_all;
 use tokio::{
     sync::watch,
-    time::{Duration, sleep},
+    time::{Duration, Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wharf_pool::Session;
 use wharf_proto::Message;
 
 use crate::{
@@ -306,21 +307,25 @@ async fn listen(fleet: &Fleet, upstream: &Upstream) {
     let mut pause = Pause::default();
     let mut was_away = false;
     loop {
-        if let Ok(lease) = fleet.lease(upstream, upstream.own_key()).await {
-            let mut inbound = lease.listen();
-            drop(lease);
-            if was_away {
-                // What happened meanwhile, nobody has told.
-                upstream.catalogue.doubt();
-            }
-            while let Ok(message) = inbound.next().await {
-                pause = Pause::default();
-                if let Message::Notification(said) = message {
-                    upstream.catalogue.changed_by(said.method());
-                }
+        let Ok(lease) = fleet.lease(upstream, upstream.own_key()).await else {
+            was_away = true;
+            pause.rest().await;
+            continue;
+        };
+        let (session, since) = (Session::clone(&lease), Instant::now());
+        let mut inbound = session.listen();
+        drop(lease);
+        if was_away {
+            // What happened meanwhile, nobody has told.
+            upstream.catalogue.doubt();
+        }
+        while let Ok(message) = inbound.next().await {
+            pause = Pause::default();
+            if let Message::Notification(said) = message {
+                upstream.catalogue.changed_by(said.method());
             }
         }
         was_away = true;
-        pause.rest().await;
+        pause.rest_after(since.elapsed(), session.close_reason().as_ref()).await;
     }
 }

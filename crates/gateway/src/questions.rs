@@ -57,6 +57,10 @@ impl Questions {
         let token = request.progress_token().map(|(_, part)| part);
         let mut table = self.lock();
         if table.open.len() >= MOST {
+            // Some may be of sessions whose end nobody has told.
+            table.open.retain(|_, question| !question.session.is_closed());
+        }
+        if table.open.len() >= MOST {
             return None;
         }
         table.last += 1;

@@ -21,7 +21,7 @@ use crate::{
     OnDisconnect, Repeat,
     berth::Boarding,
     calls::Entry,
-    downstream::{Downstream, Said},
+    downstream::{Downstream, Said, sets_up},
     ear::Place,
     error::Failure,
     fleet::Fleet,
@@ -35,8 +35,8 @@ use crate::{
 /// Carries a call to an upstream, over a leased session, and brings back
 /// what is said in relation to it and its answer.
 ///
-/// A call that provably did not run, because the session was gone, runs once
-/// more on a fresh session; the client does not notice.
+/// A call that provably did not run, because the session was gone, is made
+/// again on another session; the client does not notice.
 pub(crate) struct Relay {
     fleet: Arc<Fleet>,
     downstream: Arc<Downstream>,
@@ -45,31 +45,41 @@ pub(crate) struct Relay {
     leg: Leg,
     /// How often it has been made again.
     retries: u8,
+    /// It has been sent before, and may have run then.
+    may_have_run: bool,
     has_spoken: bool,
     /// The upstream has asked the client something.
     has_asked: bool,
     /// What its upstream's settings say; the default until that is known.
     on_disconnect: OnDisconnect,
-    /// How long it may take, if there is a limit.
-    limit: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Deadline>,
     /// The call in logs and traces.
     span: Span,
 }
 
-/// How often a call that provably did not run is made again. Once is enough
-/// where the client's session is its own. Where several are shared, the next
-/// can be as stale as the first until the news of a restart has got around.
+/// How often a call that provably did not run is made again. Once is mostly
+/// enough; but where several sessions are shared, the next can be as stale as
+/// the first until the news of a restart has got around, and an upstream that
+/// starts may forget the session that it has just given.
 const RETRIES_UNSENT: u8 = 3;
 
 /// Where a call is to go: an upstream, and the request as that one knows it.
 pub(crate) type Route = Result<(Arc<Upstream>, Request), Failure>;
+
+/// When a call's time is up, from its beginning on, however often it is made.
+struct Deadline {
+    upstream: Arc<Upstream>,
+    limit: Duration,
+    sleep: Pin<Box<Sleep>>,
+}
 
 /// How far the call has got.
 #[expect(clippy::large_enum_variant, reason = "every call gets to the large variant")]
 enum Leg {
     /// Not begun; it is known where it goes.
     Bound(Arc<Upstream>),
+    /// It is being found out where it goes.
+    Routing(Pin<Box<dyn Future<Output = Route> + Send>>),
     /// On the way to a session.
     Leasing(Pin<Box<dyn Future<Output = Result<Leased, Setback>> + Send>>),
     /// Under way on one.
@@ -117,15 +127,7 @@ impl Relay {
         request: Request,
         route: impl Future<Output = Route> + Send + 'static,
     ) -> Self {
-        let leasing = {
-            let (fleet, downstream) = (Arc::clone(fleet), Arc::clone(downstream));
-            async move {
-                let (upstream, request) = route.await?;
-                Span::current().record("upstream", upstream.id().as_str());
-                lease(&fleet, &downstream, upstream, request).await
-            }
-        };
-        Self::begun(fleet, downstream, request, Leg::Leasing(Box::pin(leasing)))
+        Self::begun(fleet, downstream, request, Leg::Routing(Box::pin(route)))
     }
 
     /// The same, where it is known from the beginning which upstream it is.
@@ -149,47 +151,54 @@ impl Relay {
             request,
             leg,
             retries: 0,
+            may_have_run: false,
             has_spoken: false,
             has_asked: false,
             on_disconnect: OnDisconnect::default(),
-            limit: Duration::ZERO,
             deadline: None,
         }
     }
 
     /// Goes to a session that is free, or on the way to one.
-    fn set_out(&mut self, upstream: Arc<Upstream>) {
-        let request = self.request.clone();
+    fn set_out(&mut self, upstream: Arc<Upstream>, request: Request) {
         self.span.record("upstream", upstream.id().as_str());
-        if let Some(lease) = self.downstream.lease_at_once(&upstream, &request) {
-            return self.begin(Leased { upstream, request, lease, is_replacement: false });
-        }
-        let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&self.downstream));
-        let leasing = async move { lease(&fleet, &downstream, upstream, request).await };
+        self.on_disconnect = upstream.edition().settings.on_disconnect;
+        self.deadline = Deadline::of(&upstream);
+        let at_hand = self.downstream.lease_at_once(&upstream, &request);
+        let at_hand = match at_hand {
+            Some(lease) if self.downstream.is_settled(&upstream, &lease) => {
+                return self.begin(Leased { upstream, request, lease, is_replacement: false });
+            }
+            at_hand => at_hand,
+        };
+        let downstream = Arc::clone(&self.downstream);
+        let leasing = async move { lease(&downstream, upstream, request, at_hand).await };
         self.leg = Leg::Leasing(Box::pin(leasing));
     }
 
     fn begin(&mut self, leased: Leased) {
-        let edition = leased.upstream.edition();
-        self.on_disconnect = edition.settings.on_disconnect;
-        self.limit = edition.settings.call_timeout.unwrap_or_default();
-        self.deadline = edition.settings.call_timeout.map(|limit| Box::pin(sleep(limit)));
         self.leg = Leg::Calling(Calling::new(&self.downstream, leased));
     }
 
     /// Makes the call once more, on a session that is good, if that is safe.
     fn begin_again(&mut self, leased: Leased, error: CallError) {
         self.retries += 1;
+        self.may_have_run |= error.fate == Fate::MayHaveRun;
         let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&self.downstream));
         self.leg = Leg::Leasing(Box::pin(async move {
             let Leased { upstream, request, lease: lost, .. } = leased;
             drop(lost);
-            if error.fate == Fate::MayHaveRun && !fleet.is_repeatable(&upstream, &request).await {
-                let upstream = upstream.id().clone();
-                return Err(Failure::Call { upstream, source: error }.into());
+            let may_have_run = error.fate == Fate::MayHaveRun;
+            let failed = Failure::Call { upstream: upstream.id().clone(), source: error };
+            if may_have_run && !fleet.is_repeatable(&upstream, &request).await {
+                return Err(failed.into());
             }
-            tracing::debug!(upstream = %upstream.id(), %error, "a call is made once more");
-            lease(&fleet, &downstream, upstream, request).await
+            tracing::debug!(failure = %failed, "a call is made again");
+            match lease(&downstream, upstream, request, None).await {
+                // That there is no other session does not unmake the first try.
+                Err(Setback::Failure(_)) if may_have_run => Err(failed.into()),
+                leased => leased,
+            }
         }));
     }
 
@@ -213,13 +222,6 @@ impl Relay {
     fn fail(&mut self, failure: &Failure) -> Message {
         tracing::debug!(%failure, method = self.request.method(), "a call failed");
         self.finish(failure.to_response(self.request.id()))
-    }
-
-    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut self.deadline {
-            Some(deadline) => deadline.as_mut().poll(cx),
-            None => Poll::Pending,
-        }
     }
 
     /// Whether the call may be made again: not after the client has heard of
@@ -266,12 +268,32 @@ impl Exchange for Relay {
             self.leg = Leg::Over;
             return Poll::Ready(Err(Refusal::Cancelled));
         }
+        if let Poll::Ready(message) = self.advance(cx) {
+            return Poll::Ready(message);
+        }
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        std::task::ready!(deadline.sleep.as_mut().poll(cx));
+        Poll::Ready(Ok(self.run_out()))
+    }
+
+    fn survives_disconnect(&self) -> bool {
+        self.on_disconnect == OnDisconnect::Keep
+    }
+}
+
+impl Relay {
+    /// Gets on as far as it goes.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Refusal>> {
         loop {
             match &mut self.leg {
                 Leg::Bound(upstream) => {
                     let upstream = Arc::clone(upstream);
-                    self.set_out(upstream);
+                    self.set_out(upstream, self.request.clone());
                 }
+                Leg::Routing(route) => match std::task::ready!(route.as_mut().poll(cx)) {
+                    Ok((upstream, request)) => self.set_out(upstream, request),
+                    Err(failure) => return Poll::Ready(Ok(self.fail(&failure))),
+                },
                 Leg::Leasing(leasing) => match std::task::ready!(leasing.as_mut().poll(cx)) {
                     Ok(leased) => self.begin(leased),
                     Err(Setback::Failure(failure)) => {
@@ -286,23 +308,19 @@ impl Exchange for Relay {
                         return Poll::Ready(Err(Refusal::SessionEnded));
                     }
                 },
-                Leg::Calling(calling) => match calling.poll_next(cx) {
-                    Poll::Ready(Ok(Message::Response(response))) => {
+                Leg::Calling(calling) => match std::task::ready!(calling.poll_next(cx)) {
+                    Ok(Message::Response(response)) => {
                         return Poll::Ready(Ok(self.answered(response)));
                     }
-                    Poll::Ready(Ok(message)) => {
+                    Ok(message) => {
                         if let Some(message) = self.pass_on(message) {
                             return Poll::Ready(Ok(message));
                         }
                     }
-                    Poll::Ready(Err(error)) => {
+                    Err(error) => {
                         if let Some(message) = self.fall(error) {
                             return Poll::Ready(Ok(message));
                         }
-                    }
-                    Poll::Pending => {
-                        std::task::ready!(self.poll_deadline(cx));
-                        return Poll::Ready(Ok(self.run_out()));
                     }
                 },
                 Leg::Over => unreachable!("an exchange is not polled after its end"),
@@ -310,12 +328,6 @@ impl Exchange for Relay {
         }
     }
 
-    fn survives_disconnect(&self) -> bool {
-        self.on_disconnect == OnDisconnect::Keep
-    }
-}
-
-impl Relay {
     /// A call that failed: to be made again, or over.
     fn fall(&mut self, error: CallError) -> Option<Message> {
         let Leg::Calling(Calling { leased, .. }) = std::mem::replace(&mut self.leg, Leg::Over)
@@ -331,12 +343,15 @@ impl Relay {
     }
 
     fn run_out(&mut self) -> Message {
-        let Leg::Calling(Calling { leased, .. }) = std::mem::replace(&mut self.leg, Leg::Over)
-        else {
-            unreachable!("only a call under way runs out of time")
+        let Some(Deadline { upstream, limit, .. }) = self.deadline.take() else {
+            unreachable!("only what has a deadline runs out of time")
         };
-        let upstream = leased.upstream.id().clone();
-        self.fail(&Failure::TimedOut { upstream, limit: self.limit })
+        let is_under_way = matches!(self.leg, Leg::Calling(_)) || sets_up(self.request.method());
+        let upstream = upstream.id().clone();
+        self.fail(&match self.may_have_run || is_under_way {
+            true => Failure::TimedOut { upstream, limit },
+            false => Failure::NotReady { upstream, limit },
+        })
     }
 }
 
@@ -345,6 +360,15 @@ impl Drop for Relay {
         if self.has_asked {
             self.downstream.questions().forget_call(self.entry.number);
         }
+    }
+}
+
+// === impl Deadline ===
+
+impl Deadline {
+    fn of(upstream: &Arc<Upstream>) -> Option<Self> {
+        let limit = upstream.edition().settings.call_timeout?;
+        Some(Self { upstream: Arc::clone(upstream), limit, sleep: Box::pin(sleep(limit)) })
     }
 }
 
@@ -359,7 +383,8 @@ impl Calling {
             place
         });
         let call = leased.lease.call(&leased.request);
-        let pledge = downstream.tokens().pledge(&leased.lease, &call, &leased.request);
+        let upstream = leased.upstream.number;
+        let pledge = downstream.tokens().pledge(upstream, &leased.lease, &call, &leased.request);
         Self { call, leased, place, answer: None, pledge }
     }
 
@@ -389,17 +414,20 @@ impl fmt::Debug for Relay {
     }
 }
 
+/// Gets a call to a session: to the one `at_hand`, if there is any.
 async fn lease(
-    fleet: &Fleet,
     downstream: &Downstream,
     upstream: Arc<Upstream>,
     request: Request,
+    at_hand: Option<Lease<WireLink>>,
 ) -> Result<Leased, Setback> {
-    let key = downstream.key_for_call(&upstream);
     if let Some(response) = downstream.set_up_in_common(&upstream, &request).await {
         return Err(Setback::Answered(upstream, request, response?));
     }
-    let lease = fleet.lease(&upstream, &key).await?;
+    let lease = match at_hand {
+        Some(lease) => lease,
+        None => downstream.lease(&upstream).await?,
+    };
     let boarding = downstream.board(&upstream, &lease).await;
     if boarding == Boarding::Lost {
         return Err(Setback::Lost);

@@ -202,6 +202,8 @@ mod tests {
 
     use super::*;
 
+    type Change = fn(&mut UpstreamSettings);
+
     fn settings(id: &str, change: impl FnOnce(&mut UpstreamSettings)) -> UpstreamSettings {
         let endpoint = Endpoint::parse("http://127.0.0.1:1/mcp").expect("it is a URL");
         let mut settings =
@@ -247,7 +249,7 @@ mod tests {
 
     #[test]
     fn what_has_changed_says_whether_sessions_are_given_up_and_why() {
-        let changes: [(&str, fn(&mut UpstreamSettings)); 6] = [
+        let changes: [(&str, Change); 6] = [
             ("kept", |settings| settings.on_lost = crate::OnLost::Tell),
             ("kept", |settings| settings.call_timeout = Some(std::time::Duration::from_secs(1))),
             ("credential", |settings| {

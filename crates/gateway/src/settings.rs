@@ -90,6 +90,7 @@ pub struct BadSeparator(String);
 
 /// Which transport an upstream speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Transport {
     /// Found out at the first contact: streamable HTTP first, then SSE.
     #[default]
@@ -102,6 +103,7 @@ pub enum Transport {
 
 /// Who may share a session with an upstream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum ScopeSetting {
     /// Nobody, and none is kept: each call has a session of its own.
     Call,
@@ -117,6 +119,7 @@ pub enum ScopeSetting {
 /// What happens to a call whose client disconnects without cancelling it
 /// (2025-03-26 to 2025-11-25; in 2024-11-05 it always ends).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum OnDisconnect {
     /// It goes on, in the care of the client's session.
     #[default]
@@ -128,6 +131,7 @@ pub enum OnDisconnect {
 /// What happens when an upstream has lost the session that belongs to one
 /// client, and with it whatever it kept there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum OnLost {
     /// The client goes on with a fresh session, in which its log level and
     /// its subscriptions are set up anew. The first result from it carries
@@ -141,6 +145,7 @@ pub enum OnLost {
 
 /// Whether a call is made again that got no answer but may have run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Repeat {
     /// Never.
     #[default]

@@ -20,6 +20,8 @@ pub(crate) struct Tokens(Mutex<Vec<Token>>);
 struct Token {
     /// The session whose token it is, by its number.
     session: u64,
+    /// The upstream whose task it is, by its place among all.
+    place: usize,
     upstreams: ProgressToken,
     clients: Json,
     /// `None` while the call is not answered.
@@ -40,6 +42,7 @@ impl Tokens {
     /// Keeps the token of a call, where it has one and asks for a task.
     pub(crate) fn pledge(
         self: &Arc<Self>,
+        place: usize,
         session: &Session<WireLink>,
         call: &Call<WireLink>,
         request: &Request,
@@ -52,7 +55,7 @@ impl Tokens {
             all.remove(0);
         }
         let (upstreams, clients) = (upstreams.clone(), clients.to_json());
-        all.push(Token { session, upstreams: upstreams.clone(), clients, task: None });
+        all.push(Token { session, place, upstreams: upstreams.clone(), clients, task: None });
         drop(all);
         Some(Pledge { tokens: Arc::clone(self), session, upstreams })
     }
@@ -71,7 +74,7 @@ impl Tokens {
     }
 
     /// Learns from the answer to a request about a task that it is over.
-    pub(crate) fn note(&self, request: &Request, response: &Response) {
+    pub(crate) fn note(&self, place: usize, request: &Request, response: &Response) {
         let is_over = match request.method() {
             // It is answered when the task is over, and not before.
             method::TASKS_RESULT => true,
@@ -79,14 +82,14 @@ impl Tokens {
             _ => return,
         };
         if is_over {
-            self.end(request.param("taskId"));
+            self.end(place, request.param("taskId"));
         }
     }
 
     /// Learns from what an upstream says of a task that it is over.
-    pub(crate) fn hear(&self, status: &Notification) {
+    pub(crate) fn hear(&self, place: usize, status: &Notification) {
         if status.params().is_some_and(is_over) {
-            self.end(status.param("taskId"));
+            self.end(place, status.param("taskId"));
         }
     }
 
@@ -95,9 +98,11 @@ impl Tokens {
         self.lock().retain(|token| token.session != session.number());
     }
 
-    fn end(&self, task: Option<Json>) {
+    /// A task may be asked for on another session than it was made on, but at
+    /// no other upstream.
+    fn end(&self, place: usize, task: Option<Json>) {
         let Some(task) = task.and_then(|task| task.to_text()) else { return };
-        self.lock().retain(|token| token.task.as_ref() != Some(&task));
+        self.lock().retain(|token| token.place != place || token.task.as_ref() != Some(&task));
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Token>> {

@@ -4,14 +4,14 @@
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, OnceLock,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
-use wharf_pool::{Fingerprint, Key, KeyParts, Profile, Scope, Session};
+use wharf_pool::{Fingerprint, Key, KeyParts, Lease, Profile, Scope, Session};
 use wharf_proto::{Json, Revision};
 
 use crate::{
@@ -29,8 +29,8 @@ pub(crate) struct Upstream {
     pub(crate) catalogue: Catalogue,
     pub(crate) commons: AllCommons,
     own_key: OnceLock<Key>,
+    own_lease: Mutex<Weak<OnceCell<Lease<WireLink>>>>,
     edition: watch::Sender<Arc<Edition>>,
-    renewals: watch::Sender<()>,
     /// It is no longer configured.
     going: CancellationToken,
     /// Another of its id has come before its calls have finished.
@@ -67,8 +67,8 @@ impl Upstream {
             catalogue: Catalogue::default(),
             commons: AllCommons::default(),
             own_key: OnceLock::new(),
+            own_lease: Mutex::default(),
             edition: watch::Sender::new(Arc::new(Edition::new(settings))),
-            renewals: watch::Sender::new(()),
             going: CancellationToken::new(),
             superseded: CancellationToken::new(),
             gone: CancellationToken::new(),
@@ -100,6 +100,20 @@ impl Upstream {
         self.own_key.get_or_init(|| self.key(Scope::Shared, own_profile()))
     }
 
+    /// Where Wharf's own lease is, or is to be put: the same for all who ask
+    /// while any of them has it.
+    pub(crate) fn own_lease(&self) -> Arc<OnceCell<Lease<WireLink>>> {
+        let mut own = self.own_lease.lock().expect("nothing panics while holding it");
+        let is_good =
+            |cell: &Arc<OnceCell<Lease<_>>>| !cell.get().is_some_and(|one| one.is_closed());
+        if let Some(shared) = own.upgrade().filter(is_good) {
+            return shared;
+        }
+        let shared = Arc::default();
+        *own = Arc::downgrade(&shared);
+        shared
+    }
+
     /// The key of the sessions that a client may use in this edition.
     pub(crate) fn key_for(&self, edition: &Edition, identity: &Identity) -> Key {
         // Where the upstream keeps no session, one client can see nothing of
@@ -125,6 +139,11 @@ impl Upstream {
         self.key(scope, profile)
     }
 
+    /// The key of the sessions that are one client's alone.
+    pub(crate) fn key_alone(&self, identity: &Identity) -> Key {
+        self.key(Scope::Client(identity.client), Arc::clone(&identity.profile))
+    }
+
     fn key(&self, scope: Scope, profile: Arc<Profile>) -> Key {
         // All clients call with the credential that is configured, so that it
         // tells no two of them apart. Sessions that were opened with an
@@ -133,16 +152,9 @@ impl Upstream {
         Key::new(KeyParts { upstream: self.id.shared(), scope, credential, profile })
     }
 
-    /// Tells those who keep a session that it has been given up: the upstream
-    /// is another.
+    /// It is another than it was: what is known of its lists may be wrong.
     pub(crate) fn renew(&self) {
         self.catalogue.doubt();
-        self.renewals.send_replace(());
-    }
-
-    /// What it is heard by that sessions have been given up.
-    pub(crate) fn renewals(&self) -> watch::Receiver<()> {
-        self.renewals.subscribe()
     }
 
     /// It is no longer configured. Calls that are under way may finish.
@@ -202,8 +214,11 @@ impl Edition {
 
     /// Learns from a session whether the upstream keeps any.
     pub(crate) fn meet(&self, session: &Session<WireLink>) {
-        if !session.has_session() {
-            self.is_sessionless.store(true, Ordering::Relaxed);
+        let is_sessionless = !session.has_session();
+        // Mostly there is nothing to write, and then nothing is written to
+        // what every lease looks at.
+        if self.is_sessionless.load(Ordering::Relaxed) != is_sessionless {
+            self.is_sessionless.store(is_sessionless, Ordering::Relaxed);
         }
     }
 
@@ -213,9 +228,11 @@ impl Edition {
         Arc::clone(&self.found.lock().expect("nothing panics while holding it"))
     }
 
-    /// Forgets what was found out: the upstream is not what it was.
-    pub(crate) fn forget_transport(&self) {
-        *self.found.lock().expect("nothing panics while holding it") = Arc::default();
+    /// Forgets what was found out: the upstream is not what it was. Whether
+    /// there was anything to forget.
+    pub(crate) fn forget_transport(&self) -> bool {
+        let mut found = self.found.lock().expect("nothing panics while holding it");
+        std::mem::take(&mut *found).initialized()
     }
 
     pub(crate) fn transport(&self) -> Transport {

@@ -11,6 +11,7 @@ use wharf_streamable_http::client::{HttpExchange, HttpFeed, HttpLink};
 
 /// A link of either transport.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum WireLink {
     /// Streamable HTTP.
     Http(HttpLink),
@@ -20,6 +21,7 @@ pub enum WireLink {
 
 /// A call on a link of either transport.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum WireExchange {
     /// Streamable HTTP.
     Http(HttpExchange),
@@ -29,6 +31,7 @@ pub enum WireExchange {
 
 /// What comes unasked from a link of either transport.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum WireFeed {
     /// Streamable HTTP.
     Http(HttpFeed),

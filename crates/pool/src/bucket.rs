@@ -79,12 +79,15 @@ pub(crate) enum Admission<L: Link> {
 }
 
 /// What a bucket holds at one moment.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Held {
     pub(crate) sessions: usize,
     /// How many of these are leased.
     pub(crate) busy: usize,
+    /// How many of the others are being probed.
     pub(crate) probing: usize,
+    /// The rest of them.
+    pub(crate) idle: usize,
     pub(crate) opening: usize,
     pub(crate) leases: usize,
     pub(crate) waiters: usize,
@@ -210,7 +213,7 @@ impl<L: Link> Bucket<L> {
             return;
         }
         if let Scope::Call(_) = self.key.scope() {
-            usage.retiring.get_or_init(|| CloseReason::Retired);
+            usage.retire(CloseReason::Retired);
         }
         if let Some(reason) = usage.retiring.get() {
             if leases == 0 {
@@ -318,17 +321,21 @@ impl<L: Link> Bucket<L> {
 
     pub(crate) fn held(&self) -> Held {
         let mut state = self.lock();
+        let (opening, waiters) = (state.opening, state.line.len());
+        let mut held = Held { opening, waiters, ..Held::default() };
         // One that has ended is only there until its owner has seen to it.
-        let open = || state.open.iter().filter(|session| !session.is_closed());
-        let leases = || open().map(|session| session.usage().leases.load(Relaxed));
-        Held {
-            sessions: open().count(),
-            busy: leases().filter(|leases| *leases > 0).count(),
-            probing: state.open.iter().filter(|session| session.usage().is_probed()).count(),
-            opening: state.opening,
-            leases: leases().sum(),
-            waiters: state.line.len(),
+        for session in state.open.iter().filter(|session| !session.is_closed()) {
+            let leases = session.usage().leases.load(Relaxed);
+            held.sessions += 1;
+            held.leases += leases;
+            // Each is in one state, so that nobody has to subtract.
+            match leases {
+                1.. => held.busy += 1,
+                0 if session.usage().is_probed() => held.probing += 1,
+                0 => held.idle += 1,
+            }
         }
+        held
     }
 
     /// One of the open sessions, for what its handshake says.

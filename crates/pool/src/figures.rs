@@ -54,6 +54,8 @@ pub struct UpstreamSnapshot {
     pub busy: usize,
     /// How many of the others are being probed, and leased to nobody meanwhile.
     pub probing: usize,
+    /// How many of the others nobody uses.
+    pub idle: usize,
     /// Sessions kept open ahead of demand, which belong to no key yet.
     pub warm: usize,
     /// Sessions being opened now.
@@ -190,6 +192,7 @@ impl UpstreamSnapshot {
         self.sessions += held.sessions;
         self.busy += held.busy;
         self.probing += held.probing;
+        self.idle += held.idle;
         self.leases += held.leases;
         self.waiters += held.waiters;
     }

@@ -4,7 +4,7 @@ use std::{fmt, ops::Deref, sync::Arc};
 
 use wharf_proto::transport::Link;
 
-use crate::{Session, bucket::Bucket};
+use crate::{CloseReason, Session, bucket::Bucket};
 
 /// The right to make calls on a session. Derefs to the [`Session`]; dropping
 /// it gives the right back, to the first who waits for it.
@@ -19,6 +19,18 @@ pub struct Lease<L: Link> {
 impl<L: Link> Lease<L> {
     pub(crate) fn new(bucket: Arc<Bucket<L>>, session: Session<L>) -> Self {
         Self { session, bucket }
+    }
+
+    /// Waits until the session is taken out of service: it ends with its last
+    /// lease, so who keeps one for long is to give it back then, and to ask
+    /// for another. A session that ends before that may never say so; see
+    /// [`Session::closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn retiring(&self) -> CloseReason {
+        self.session.usage().retiring.wait().await.clone()
     }
 }
 

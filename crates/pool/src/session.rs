@@ -10,7 +10,11 @@ use std::{
 };
 
 use futures_channel::mpsc::UnboundedSender;
-use tokio::{select, sync::broadcast, time::Instant};
+use tokio::{
+    select,
+    sync::{SetOnce, broadcast},
+    time::Instant,
+};
 use wharf_proto::{
     Json, Message, Notification, ProgressToken, Request, RequestId, Response, Revision,
     transport::{CallError, EndReason, Fault, Link},
@@ -68,7 +72,7 @@ pub(crate) struct Usage {
     /// When the last lease came back, in milliseconds since `opened`.
     pub(crate) idle_since: AtomicU64,
     /// Why it is leased no more, and ends with its last lease if not before.
-    pub(crate) retiring: OnceLock<CloseReason>,
+    pub(crate) retiring: SetOnce<CloseReason>,
     /// Its owner is finding out whether it still works.
     pub(crate) is_examined: AtomicBool,
     /// It was in use when another session of its upstream was found dead, and
@@ -252,7 +256,7 @@ impl<L: Link> Session<L> {
     /// on. Calls under way fail with the reason; [`Session::closed`] waits for
     /// it.
     pub fn close(&self, reason: CloseReason) {
-        let _ = self.0.usage.retiring.set(reason.clone());
+        self.usage().retire(reason.clone());
         self.order(Order::Close(reason));
     }
 
@@ -310,7 +314,7 @@ impl<L: Link> Session<L> {
     /// Takes it out of service: it ends now, or with its last lease. Called
     /// under the lock of its bucket.
     pub(crate) fn retire(&self, reason: CloseReason) {
-        let reason = self.usage().retiring.get_or_init(|| reason);
+        let reason = self.usage().retire(reason);
         if self.usage().leases.load(Ordering::Relaxed) == 0 {
             self.close(reason.clone());
         }
@@ -352,13 +356,19 @@ impl Usage {
         self.is_examined.load(Ordering::Relaxed)
     }
 
+    /// Has it leased no more. Why it is not: the first reason counts.
+    pub(crate) fn retire(&self, reason: CloseReason) -> &CloseReason {
+        let _ = self.retiring.set(reason);
+        self.retiring.get().expect("it has been set")
+    }
+
     fn new(makes_room: Arc<AtomicBool>) -> Self {
         Self {
             // Its bucket says how many.
             capacity: AtomicUsize::new(0),
             leases: AtomicUsize::new(0),
             idle_since: AtomicU64::new(0),
-            retiring: OnceLock::new(),
+            retiring: SetOnce::new(),
             is_examined: AtomicBool::new(false),
             is_suspect: AtomicBool::new(false),
             makes_room,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use wharf_pool::CloseReason;
 
 use crate::support::{
-    Books, EMPTY, ask, books, call, client, ends, has_heard_goodbye, identity, lease, let_in, open,
-    pass, pool, read, request, secs, settle,
+    Books, EMPTY, Underway, ask, books, call, client, ends, has_heard_goodbye, identity, lease,
+    let_in, open, pass, pool, read, request, secs, settle,
 };
 
 mod support;
@@ -172,4 +172,30 @@ async fn times_without_end_are_no_times_at_all() {
     assert_eq!(books(&pool), Books { keys: 1, sessions: 1, ..EMPTY });
     pool.retire(&client(1));
     assert!(has_heard_goodbye(&mut peer).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_a_lease_hears_that_its_session_is_to_end() {
+    let (pool, mut upstream) = pool(|limits| limits.max_age = Some(secs(100)));
+    let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    let keeping = Underway::start(async move {
+        let why = lease.retiring().await;
+        (lease, why)
+    });
+    pass(secs(101)).await;
+    let (lease, why) = keeping.outcome().await;
+    assert!(matches!(why, CloseReason::Age), "{why}");
+    assert!(!lease.is_closed());
+    drop(lease);
+    assert!(has_heard_goodbye(&mut peer).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_a_lease_hears_that_its_key_is_given_up() {
+    let (pool, mut upstream) = pool(|_| {});
+    let (lease, _peer) = open(&pool, &mut upstream, &client(1)).await;
+    let mut keeping = Underway::start(async move { lease.retiring().await });
+    assert!(!keeping.is_done().await);
+    pool.retire(&client(1));
+    assert!(matches!(keeping.outcome().await, CloseReason::Retired));
 }

@@ -435,3 +435,23 @@ async fn a_session_under_probe_that_is_retired_ends_at_once() {
     assert!(has_heard_goodbye(&mut peer).await);
     assert_eq!(books(&pool), EMPTY);
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_session_is_in_one_state_also_when_it_has_just_ended() {
+    let (pool, mut upstream) = pool(probing);
+    let (lease, mut peer) = open(&pool, &mut upstream, &client(1)).await;
+    let (_busy, _its_peer) = open(&pool, &mut upstream, &client(2)).await;
+    drop(lease);
+    let states = || {
+        let held = &pool.snapshot().upstreams[0];
+        assert_eq!(held.sessions, held.busy + held.probing + held.idle);
+        (held.busy, held.probing, held.idle)
+    };
+    assert_eq!(states(), (1, 0, 1));
+    pass(secs(31)).await;
+    let _probe = probe(&mut peer).await;
+    assert_eq!(states(), (1, 1, 0));
+    peer.end(EndReason::StreamEnded);
+    // Its owner has not heard of it yet.
+    assert_eq!(states(), (1, 0, 0));
+}

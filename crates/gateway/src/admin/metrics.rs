@@ -32,7 +32,7 @@ fn write_states(text: &mut Exposition, upstreams: &[UpstreamSnapshot]) {
     text.family("wharf_pool_sessions", "gauge", "Sessions with upstreams, by state.");
     for upstream in upstreams {
         let states = [
-            ("idle", upstream.sessions - upstream.busy - upstream.probing),
+            ("idle", upstream.idle),
             ("busy", upstream.busy),
             ("probing", upstream.probing),
             ("warm", upstream.warm),
@@ -167,6 +167,7 @@ mod tests {
             upstream: "time".into(),
             sessions: 5,
             busy: 3,
+            idle: 2,
             ends: vec![("idle", 3)],
             breakers: 2,
             breakers_open: 1,

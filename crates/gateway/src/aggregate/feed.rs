@@ -15,7 +15,6 @@ use super::welcome::Offer;
 use crate::{
     bulletin::Reader,
     downstream::Downstream,
-    fleet::Fleet,
     heard::{Unasked, unasked},
 };
 
@@ -23,7 +22,6 @@ use crate::{
 pub(crate) struct Merged(Unasked);
 
 struct Sources {
-    fleet: Arc<Fleet>,
     downstream: Arc<Downstream>,
     bulletin: Reader,
     offer: Offer,
@@ -35,14 +33,8 @@ struct Sources {
 // === impl Merged ===
 
 impl Merged {
-    pub(super) fn new(
-        fleet: &Arc<Fleet>,
-        downstream: &Arc<Downstream>,
-        bulletin: Reader,
-        offer: Offer,
-    ) -> Self {
+    pub(super) fn new(downstream: &Arc<Downstream>, bulletin: Reader, offer: Offer) -> Self {
         let sources = Sources {
-            fleet: Arc::clone(fleet),
             downstream: Arc::clone(downstream),
             bulletin,
             offer,
@@ -50,8 +42,8 @@ impl Merged {
             upstreams: SelectAll::new(),
         };
         Self(Box::pin(stream::unfold(sources, async |mut sources| {
-            let message = sources.next().await;
-            Some((message, sources))
+            let heard = sources.next().await;
+            Some((heard, sources))
         })))
     }
 }
@@ -60,7 +52,7 @@ impl Feed for Merged {
     type End = Refusal;
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Refusal>> {
-        self.0.poll_next_unpin(cx).map(|message| message.ok_or(Refusal::SessionEnded))
+        self.0.poll_next_unpin(cx).map(|heard| heard.unwrap_or(Err(Refusal::SessionEnded)))
     }
 }
 
@@ -73,7 +65,7 @@ impl fmt::Debug for Merged {
 // === impl Sources ===
 
 impl Sources {
-    async fn next(&mut self) -> Message {
+    async fn next(&mut self) -> Result<Message, Refusal> {
         loop {
             self.join();
             tokio::select! {
@@ -81,11 +73,11 @@ impl Sources {
                 biased;
                 change = self.bulletin.next() => {
                     if self.offer.has(change) {
-                        return Notification::new(change.method(), None).into();
+                        return Ok(Notification::new(change.method(), None).into());
                     }
                 }
                 () = self.downstream.boarded().notified() => {}
-                Some(message) = self.upstreams.next() => return message,
+                Some(heard) = self.upstreams.next() => return heard,
             }
         }
     }
@@ -95,7 +87,7 @@ impl Sources {
         for upstream in self.downstream.visited() {
             if !self.heard.contains(&upstream.number) {
                 self.heard.push(upstream.number);
-                self.upstreams.push(unasked(&self.fleet, &upstream, &self.downstream));
+                self.upstreams.push(unasked(&upstream, &self.downstream));
             }
         }
     }

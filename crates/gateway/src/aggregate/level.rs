@@ -25,18 +25,20 @@ pub(super) async fn set(
 }
 
 async fn tell(fleet: &Fleet, downstream: &Downstream, upstream: &Arc<Upstream>, request: &Request) {
-    let told = timeout(fleet.settings.list_timeout, async {
-        let handshake = fleet.handshake(upstream).await;
-        if handshake.is_ok_and(|handshake| !handshake.offers("logging")) {
-            return Ok(());
-        }
-        let key = downstream.key_for_call(upstream);
+    let limit = fleet.settings.list_timeout;
+    if let Ok(Ok(handshake)) = timeout(limit, fleet.handshake(upstream)).await
+        && !handshake.offers("logging")
+    {
+        return;
+    }
+    let told = timeout(limit, async {
         if let Some(set) = downstream.set_up_in_common(upstream, request).await {
             downstream.occupy(upstream);
             return set.map(drop);
         }
-        let lease = fleet.lease(upstream, &key).await?;
-        downstream.board(upstream, &lease).await;
+        let lease = downstream.lease(upstream).await?;
+        downstream.come_along(upstream, &lease).await;
+        downstream.occupy(upstream);
         let answer = lease.call(request).answer().await;
         let failed = |source| Failure::Call { upstream: upstream.id().clone(), source };
         answer.map(drop).map_err(failed)

@@ -17,16 +17,15 @@ const MOST_PAGES: usize = 100;
 pub(super) async fn list(fleet: &Arc<Fleet>, downstream: &Downstream) -> Json {
     let limit = fleet.settings.list_timeout;
     let visited = downstream.visited();
-    let asked = visited
-        .iter()
-        .map(async |upstream| timeout(limit, of(fleet, downstream, upstream)).await.ok()?);
+    let asked =
+        visited.iter().map(async |upstream| timeout(limit, of(downstream, upstream)).await.ok()?);
     let tasks: Vec<Json> = join_all(asked).await.into_iter().flatten().flatten().collect();
     let tasks: Vec<_> = tasks.iter().map(Json::as_str).collect();
     Json::parse(format!(r#"{{"tasks":[{}]}}"#, tasks.join(","))).expect("its parts are JSON")
 }
 
-async fn of(fleet: &Fleet, downstream: &Downstream, upstream: &Arc<Upstream>) -> Option<Vec<Json>> {
-    let lease = fleet.lease(upstream, &downstream.key(upstream)).await.ok()?;
+async fn of(downstream: &Downstream, upstream: &Arc<Upstream>) -> Option<Vec<Json>> {
+    let lease = downstream.lease(upstream).await.ok()?;
     lease.handshake().capabilities().path(&["tasks", "list"])?;
     let (mut tasks, mut params) = (Vec::new(), None);
     for _ in 0..MOST_PAGES {
@@ -38,5 +37,14 @@ async fn of(fleet: &Fleet, downstream: &Downstream, upstream: &Arc<Upstream>) ->
         let Some(cursor) = cursor.filter(|cursor| cursor.as_str() != "null") else { break };
         params = Some(Json::parse(format!(r#"{{"cursor":{cursor}}}"#)).expect("it is JSON"));
     }
+    if !downstream.has_own_session(upstream) {
+        // Of those that several have made it is shown the ones it can reach.
+        tasks.retain(|task| is_known(downstream, upstream, task));
+    }
     Some(tasks)
+}
+
+fn is_known(downstream: &Downstream, upstream: &Upstream, task: &Json) -> bool {
+    let id = task.field("taskId").and_then(|id| id.to_text());
+    id.is_some_and(|id| downstream.atlas().task(&id) == Some(upstream.number))
 }

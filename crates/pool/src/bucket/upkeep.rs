@@ -53,9 +53,9 @@ impl<L: Link> Bucket<L> {
         let idle_since = if is_used { now } else { session.idle_since() };
         let idle_until = idle_since.checked_add(self.rules().limits.idle_timeout);
         if dates.dies.is_some_and(|dies| dies <= now) {
-            usage.retiring.get_or_init(|| CloseReason::Age);
+            usage.retire(CloseReason::Age);
         } else if idle_until.is_some_and(|until| until <= now) && !is_used {
-            usage.retiring.get_or_init(|| CloseReason::Idle);
+            usage.retire(CloseReason::Idle);
         }
         if let Some(reason) = usage.retiring.get() {
             state.spare.retain(|spare| !spare.is_same(session));
