@@ -305,6 +305,22 @@ async fn when_one_is_found_dead_its_idle_siblings_of_all_keys_are_probed_at_once
 }
 
 #[tokio::test(start_paused = true)]
+async fn when_one_fails_its_probe_the_others_are_probed_at_once() {
+    let (pool, mut upstream) = pool(probing);
+    let (first, mut first_peer) = open(&pool, &mut upstream, &client(1)).await;
+    drop(first);
+    pass(secs(20)).await;
+    let (second, _second_peer) = open(&pool, &mut upstream, &client(2)).await;
+    drop(second);
+    pass(secs(10)).await;
+    let failing = probe(&mut first_peer).await;
+    assert_eq!(pool.snapshot().upstreams[0].probes, 1);
+    refuse(&failing, code::INTERNAL_ERROR);
+    settle().await;
+    assert_eq!(pool.snapshot().upstreams[0].probes, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn those_that_die_together_are_not_probed() {
     let (pool, mut upstream) = pool(probing);
     let (first, first_peer) = open(&pool, &mut upstream, &client(1)).await;
