@@ -213,3 +213,15 @@ impl CloseReason {
 fn rounded(time: Duration) -> u128 {
     time.as_millis().next_multiple_of(100)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_open_breaker_is_said_to_be_tried_in_round_figures() {
+        let retry_after = Duration::from_millis(1234);
+        let refusal = AcquireError::BreakerOpen { retry_after, cause: OpenError::OwnerGone };
+        assert!(refusal.to_string().ends_with("the next attempt is in 1300 ms"), "{refusal}");
+    }
+}
