@@ -148,7 +148,8 @@ impl<C: Connect<Target = Key>> Owner<C> {
             let key = self.bucket.key();
             let made = self.pool.connect.connect(key).await.map_err(OpenError::Transport)?;
             let (link, feed) = connected.insert(made);
-            shake_hands(link, feed, key).await
+            let Handshake { revision, result } = shake_hands(link, feed, key).await?;
+            Ok(Handshake { revision, result: self.bucket.upstream.greeting(&result) })
         };
         select! {
             biased;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::sync::watch;
+use wharf_proto::Json;
 
 use crate::{figures::Tally, rules::Rules, settings::Limits, shift::Shift, warm::Warm};
 
@@ -18,6 +19,8 @@ pub(crate) struct Upstream {
     pub(crate) tally: Tally,
     pub(crate) warm: Warm,
     rules: RwLock<Arc<Rules>>,
+    /// What it answered to the last handshake.
+    greeting: Mutex<Json>,
     alarm: watch::Sender<()>,
     /// Drains under way, and those that have left it shut. Read for every
     /// lease.
@@ -38,6 +41,7 @@ impl Upstream {
             tally: Tally::default(),
             warm: Warm::default(),
             rules: RwLock::new(Rules::new(limits.clone())),
+            greeting: Mutex::new(Json::empty_object()),
             alarm: watch::Sender::new(()),
             closed: AtomicUsize::new(0),
             shift: Mutex::new(shift.part()),
@@ -52,6 +56,17 @@ impl Upstream {
     /// Has other limits hold, with breakers that know of no failure.
     pub(crate) fn renew(&self, limits: Limits) {
         *self.rules.write().expect("nothing panics while holding it") = Rules::new(limits);
+    }
+
+    /// What it answered to a handshake, to be kept for as long as the session
+    /// is: none of the buffer around it, and the same for all sessions to
+    /// which it says the same, which is mostly all of them.
+    pub(crate) fn greeting(&self, answer: &Json) -> Json {
+        let mut last = self.greeting.lock().expect("nothing panics while holding it");
+        if *last != *answer {
+            *last = answer.detached();
+        }
+        last.clone()
     }
 
     /// The owners of its sessions since it was last drained.

@@ -258,3 +258,21 @@ async fn a_peer_that_hangs_up_during_the_handshake_is_heard_of_at_once() {
     waiting.refusal().await;
     assert_eq!(begun.elapsed(), secs(0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn each_session_has_what_the_upstream_said_to_it_and_what_it_says_to_all_is_kept_once() {
+    let (pool, mut upstream) = pool(|_| {});
+    let mut said = Vec::new();
+    for name in ["old", "new", "new"] {
+        let waiting = ask(&pool, &client(said.len() as u64));
+        let mut peer = upstream.opening().await.expect("somebody connects").accept();
+        let result =
+            format!(r#"{{"protocolVersion":"2025-11-25","capabilities":{{}},"name":"{name}"}}"#);
+        peer.call().await.answer(&result);
+        let lease = waiting.lease().await;
+        assert_eq!(lease.handshake().result.as_str(), result);
+        said.push((lease, peer));
+    }
+    let place = |at: usize| said[at].0.handshake().result.as_bytes().as_ptr();
+    assert_eq!(place(1), place(2));
+}

@@ -23,8 +23,7 @@ pub(super) async fn shake_hands<L: Link, F: Feed<End = EndReason>>(
         return Err(OpenError::Refused { code, error });
     }
     let revision = answer.agreed_revision().ok_or(OpenError::NotAHandshake)?;
-    // Kept for as long as the session is, and so without the buffer around it.
-    let result = answer.result().ok_or(OpenError::NotAHandshake)?.detached();
+    let result = answer.result().cloned().ok_or(OpenError::NotAHandshake)?;
     link.agree(revision);
     let initialized = Notification::new(method::INITIALIZED, None);
     while_heard(link, feed, link.notify(initialized)).await.map_err(OpenError::Transport)?;
