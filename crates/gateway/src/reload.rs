@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
 use wharf_pool::{Afterwards, CloseReason};
 
-use crate::{Settings, SetupError, UpstreamId, fleet::Fleet, roster::Turnover, upstream::Upstream};
+use crate::{
+    Settings, SetupError, UpstreamId, deadline, fleet::Fleet, roster::Turnover, upstream::Upstream,
+};
 
 /// What has come of another configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -76,7 +77,7 @@ impl Fleet {
 
     /// Lets the calls finish that are under way to an upstream that goes.
     async fn see_off(&self, upstream: &Upstream) {
-        let deadline = Instant::now() + self.settings.drain_timeout;
+        let deadline = deadline::after(self.settings.drain_timeout);
         let drained = self.pool.drain(upstream.id().as_str(), deadline, Afterwards::Open);
         upstream.until_superseded(drained).await;
         upstream.leave();
