@@ -41,6 +41,21 @@ async fn read_head(stream: &mut TcpStream) -> Option<String> {
     Some(String::from_utf8(head).expect("a head is text"))
 }
 
+/// Answers so many requests, each on a connection of its own, once all are
+/// there. Gives the connections.
+async fn answer_at_once(listener: &TcpListener, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    while streams.len() < count {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        read_head(&mut stream).await.expect("a request");
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        stream.write_all(OK.as_bytes()).await.expect("writes");
+    }
+    streams
+}
+
 async fn fails(client: &HttpClient, request: Request<Bytes>) -> CallError {
     client.send(request).await.expect_err("there is no answer")
 }
@@ -71,18 +86,7 @@ async fn connections_are_kept_and_used_again() {
 async fn more_requests_than_a_task_has_turns_for_are_all_answered() {
     let (listener, address) = listen().await;
     let client = client();
-    let server = async {
-        let mut streams = Vec::new();
-        while streams.len() < 200 {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            read_head(&mut stream).await.expect("a request");
-            streams.push(stream);
-        }
-        for stream in &mut streams {
-            stream.write_all(OK.as_bytes()).await.expect("writes");
-        }
-        streams
-    };
+    let server = answer_at_once(&listener, 200);
     let calls = join_all((0..200).map(|_| async {
         let answer = client.send(get(address)).await.expect("an answer");
         collect(answer.into_body(), 2).await.expect("fits")
@@ -206,18 +210,7 @@ async fn kept_connections_that_their_server_closes_all_at_once_are_all_let_go() 
     settings.idle_connections_per_host = MANY;
     settings.idle_connection = Duration::from_secs(3600);
     let client = HttpClient::new(&settings);
-    let server = async {
-        let mut streams = Vec::new();
-        for _ in 0..MANY {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            read_head(&mut stream).await.expect("a request");
-            streams.push(stream);
-        }
-        for stream in &mut streams {
-            stream.write_all(OK.as_bytes()).await.expect("writes");
-        }
-        streams
-    };
+    let server = answer_at_once(&listener, MANY);
     let call = || async {
         let answer = client.send(get(address)).await.expect("an answer");
         collect(answer.into_body(), 2).await.expect("fits");

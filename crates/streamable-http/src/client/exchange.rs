@@ -214,7 +214,7 @@ impl HttpExchange {
         match refusal::judge(status, body, has_session) {
             Refusal::Error(response) => Ok(Some(response.with_id(&self.id).into())),
             Refusal::SessionGone => Err(self.wire.session_gone()),
-            Refusal::Status => Err(refusal::error(status)),
+            Refusal::Status => Err(CallError::status(status)),
         }
     }
 

@@ -86,11 +86,6 @@ pub(super) fn is_about_the_session(status: StatusCode, body: Bytes) -> bool {
         || json_rpc_error(body).is_some_and(|error| is_not_found || tells_session_end(&error))
 }
 
-/// The error that a mere status is.
-pub(super) fn error(status: StatusCode) -> CallError {
-    CallError::status(status)
-}
-
 /// The error that a body of another type is.
 pub(super) fn not_mcp(headers: &HeaderMap) -> CallError {
     const SHOWN: usize = 64;

@@ -102,7 +102,7 @@ impl Wire {
         let body = body.unwrap_or_default();
         match refusal::judge(status, body, has_session) {
             Refusal::SessionGone => Err(self.session_gone()),
-            Refusal::Error(_) | Refusal::Status => Err(refusal::error(status)),
+            Refusal::Error(_) | Refusal::Status => Err(CallError::status(status)),
         }
     }
 
