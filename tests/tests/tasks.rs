@@ -108,6 +108,10 @@ async fn stage_in(
     let url = if spoken == Spoken::Sse { puppet.sse_url() } else { puppet.url() };
     let mut settings = upstream("p", &url);
     (settings.transport, settings.scope) = (spoken, scope);
+    if scope == ScopeSetting::Shared {
+        // Of several that are shared, one is listened to: nothing tells which.
+        settings.limits.sessions_per_key = 1;
+    }
     let wharf = Wharf::in_front_of([settings]).await;
     let stage = Stage::set(&wharf, path, scope, strings).await;
     (puppet, wharf, stage)
