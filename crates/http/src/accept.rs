@@ -4,17 +4,14 @@ use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Durati
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinError, JoinSet},
 };
 use tracing::{debug, error, warn};
 
-use crate::Body;
+use crate::{Body, head_timer::HeadTimer};
 
 /// How long the loop waits when no connection can be accepted for lack of
 /// something, such as file descriptors, that others may give back.
@@ -135,8 +132,7 @@ fn http(settings: &AcceptSettings) -> http1::Builder {
     /// hyper reads no smaller head than this.
     const LEAST: usize = 8192;
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(settings.header_timeout)
+    http.header_read_timeout(settings.header_timeout)
         .max_buf_size(settings.max_header_bytes.max(LEAST));
     http
 }
@@ -155,7 +151,7 @@ fn connection<H: Handle>(
         let handle = handle.clone();
         async move { Ok::<_, Infallible>(handle.handle(request, Some(peer)).await) }
     });
-    http.serve_connection(TokioIo::new(stream), service)
+    http.clone().timer(HeadTimer::default()).serve_connection(TokioIo::new(stream), service)
 }
 
 fn look_into(ended: Result<hyper::Result<()>, JoinError>) {

@@ -43,8 +43,9 @@ pub(crate) struct Connection {
     /// by the driver's being dropped, and not before.
     driver: Option<Box<http1::Connection<Transport, Outgoing>>>,
     gate: Arc<Gate>,
-    /// Of the gate, made once.
-    waker: Waker,
+    bells: Bells,
+    /// Whoever uses it has been polled and waits to be woken.
+    is_awaited: bool,
     promptness: Promptness,
     _counted: TaskTrackerToken,
 }
@@ -54,18 +55,33 @@ pub(crate) struct Connection {
 /// connection wake each other all the time.
 #[derive(Debug, Default)]
 struct Gate {
+    /// Of the bits below.
     state: AtomicU8,
     task: AtomicWaker,
 }
+
+/// The ways to wake a connection, made once.
+#[derive(Debug)]
+struct Bells {
+    driver: Waker,
+    user: Waker,
+}
+
+/// One of them. It notes in the gate what is woken.
+#[derive(Debug)]
+struct Bell<const WOKEN: u8>(Arc<Gate>);
 
 /// How often a connection is driven before others get their turn. A task that
 /// has used up its share (tokio's budget) is woken each time it asks for more,
 /// and must come to an end nevertheless.
 const AT_A_STRETCH: usize = 4;
 
-const RESTING: u8 = 0;
+/// The connection is being driven.
 const DRIVEN: u8 = 1;
-const WOKEN: u8 = 2;
+/// There is something to do for the driver.
+const DRIVER: u8 = 2;
+/// There is something for who uses the connection.
+const USER: u8 = 4;
 
 // === impl Connection ===
 
@@ -83,16 +99,26 @@ impl Connection {
         let promptness = tcp.promptness();
         let (sender, driver) = http1::handshake(transport).await?;
         let gate = Arc::new(Gate::default());
-        let waker = Waker::from(Arc::clone(&gate));
-        let driver = Some(Box::new(driver));
-        Ok(Self { sender, driver, gate, waker, promptness, _counted: counted })
+        Ok(Self {
+            sender,
+            driver: Some(Box::new(driver)),
+            bells: Bells::of(&gate),
+            gate,
+            is_awaited: false,
+            promptness,
+            _counted: counted,
+        })
     }
 
     /// Queues a request. It is sent when the connection is driven; the
     /// connection must be ready for it.
     pub(crate) fn send(&mut self, request: Request<Outgoing>) -> Head {
         self.promptness.forgive();
-        Box::pin(self.sender.try_send_request(request))
+        // Nobody has to be woken for it: who sends drives the connection next.
+        self.gate.enter();
+        let head = self.sender.try_send_request(request);
+        self.gate.leave(DRIVER);
+        Box::pin(head)
     }
 
     /// Drives the connection, and `poll` with it, until `poll` is ready or
@@ -103,38 +129,36 @@ impl Connection {
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
         self.gate.task.register(cx.waker());
-        let waker = self.waker.clone();
-        let mut inner = Context::from_waker(&waker);
-        let is_stirred = self.gate.enter();
-        // First, so that the driver learns what is wanted.
-        let mut polled = poll(&mut inner);
-        if polled.is_ready() {
-            // The driver has not been polled: what has stirred it is still to
-            // be seen to.
-            if is_stirred {
-                self.gate.stir();
-            } else {
-                self.gate.leave();
-            }
-            return polled;
+        if self.is_awaited && self.gate.is_quiet() {
+            return Poll::Pending;
         }
-        for _ in 0..AT_A_STRETCH {
-            if polled.is_ready() {
-                return polled;
+        // First, so that the driver learns what is wanted.
+        let first = if self.is_awaited { 0 } else { USER };
+        let mut woken = first | self.gate.enter();
+        for _ in 0..=AT_A_STRETCH {
+            if woken & USER != 0
+                && let Poll::Ready(ready) = poll(&mut Context::from_waker(&self.bells.user))
+            {
+                self.is_awaited = false;
+                // What the driver is to see to is still to be seen to.
+                self.gate.leave(woken & DRIVER);
+                return Poll::Ready(ready);
             }
-            self.gate.enter();
-            self.poll_driver(&mut inner);
-            polled = poll(&mut inner);
+            woken = woken & DRIVER | self.gate.enter();
             // Where more is awaited, the driver is polled once more to
             // acknowledge what has come, which it does when it finds no more.
-            if self.gate.leave() && (polled.is_ready() || !self.promptness.call_in()) {
-                return polled;
+            if woken & DRIVER != 0 || self.promptness.call_in() {
+                poll_driver(&mut self.driver, &mut Context::from_waker(&self.bells.driver));
+                woken = woken & USER | self.gate.enter();
+            } else if woken == 0 && self.gate.leave_quietly() {
+                self.is_awaited = true;
+                return Poll::Pending;
             }
         }
-        if polled.is_pending() {
-            cx.waker().wake_by_ref();
-        }
-        polled
+        self.is_awaited = false;
+        self.gate.leave(DRIVER);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Puts the connection to rest: `keeper` is woken by what happens on it
@@ -152,7 +176,7 @@ impl Connection {
 
     /// Whether something has happened on a connection at rest.
     pub(crate) fn is_stirred(&self) -> bool {
-        self.gate.is_woken()
+        self.gate.is_stirred()
     }
 
     /// Finds out what has happened on a connection at rest. Whether another
@@ -167,27 +191,30 @@ impl Connection {
     /// Drives it once, whatever else the task has done by now: one that has
     /// used up its share would not see that the connection has been closed.
     fn step(&mut self) {
-        let waker = self.waker.clone();
-        self.gate.enter();
+        let Self { driver, bells, gate, .. } = self;
+        gate.enter();
         let step = poll_fn(|cx| {
-            self.poll_driver(cx);
+            poll_driver(driver, cx);
             Poll::Ready(())
         });
-        let _ = pin!(unconstrained(step)).poll(&mut Context::from_waker(&waker));
-        self.gate.leave();
-    }
-
-    fn poll_driver(&mut self, cx: &mut Context<'_>) {
-        if let Some(driver) = &mut self.driver
-            && Pin::new(&mut **driver).poll(cx).is_ready()
-        {
-            // What went wrong is told to the head or the body, too.
-            self.driver = None;
-        }
+        let _ = pin!(unconstrained(step)).poll(&mut Context::from_waker(&bells.driver));
+        gate.leave(0);
     }
 
     fn can_send(&self) -> bool {
         self.driver.is_some() && self.sender.is_ready()
+    }
+}
+
+fn poll_driver(
+    driver: &mut Option<Box<http1::Connection<Transport, Outgoing>>>,
+    cx: &mut Context<'_>,
+) {
+    if let Some(running) = driver
+        && Pin::new(&mut **running).poll(cx).is_ready()
+    {
+        // What went wrong is told to the head or the body, too.
+        *driver = None;
     }
 }
 
@@ -202,35 +229,158 @@ impl fmt::Debug for Connection {
 // === impl Gate ===
 
 impl Gate {
-    /// Whether something has happened that nobody has seen to yet.
-    fn enter(&self) -> bool {
-        self.state.swap(DRIVEN, Ordering::SeqCst) == WOKEN
+    /// Begins to drive; what has been woken since it was last driven.
+    fn enter(&self) -> u8 {
+        self.state.swap(DRIVEN, Ordering::SeqCst) & !DRIVEN
     }
 
-    /// Something is still to be seen to.
-    fn stir(&self) {
-        self.state.store(WOKEN, Ordering::SeqCst);
+    /// Ends it. What is `unseen` stays to be seen to, as does what the driver
+    /// has been woken for meanwhile.
+    fn leave(&self, unseen: u8) {
+        self.state.fetch_and(!(DRIVEN | USER), Ordering::SeqCst);
+        if unseen != 0 {
+            self.state.fetch_or(unseen, Ordering::SeqCst);
+        }
     }
 
-    /// Whether nothing has happened since [`Gate::enter`].
-    fn leave(&self) -> bool {
+    /// Ends it, if nothing has been woken since [`Gate::enter`].
+    fn leave_quietly(&self) -> bool {
         let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
-        self.state.compare_exchange(DRIVEN, RESTING, success, failure).is_ok()
+        self.state.compare_exchange(DRIVEN, 0, success, failure).is_ok()
     }
 
-    fn is_woken(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == WOKEN
+    fn is_quiet(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == 0
+    }
+
+    fn is_stirred(&self) -> bool {
+        self.state.load(Ordering::SeqCst) & DRIVER != 0
+    }
+
+    fn wake(&self, woken: u8) {
+        let before = self.state.fetch_or(woken, Ordering::SeqCst);
+        if before & (DRIVEN | woken) == 0 {
+            self.task.wake();
+        }
     }
 }
 
-impl Wake for Gate {
+// === impl Bells ===
+
+impl Bells {
+    fn of(gate: &Arc<Gate>) -> Self {
+        Self {
+            driver: Waker::from(Arc::new(Bell::<DRIVER>(Arc::clone(gate)))),
+            user: Waker::from(Arc::new(Bell::<USER>(Arc::clone(gate)))),
+        }
+    }
+}
+
+// === impl Bell ===
+
+impl<const WOKEN: u8> Wake for Bell<WOKEN> {
     fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
+        self.0.wake(WOKEN);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(WOKEN, Ordering::SeqCst) == RESTING {
-            self.task.wake();
+        self.0.wake(WOKEN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicUsize, time::Duration};
+
+    use bytes::Bytes;
+    use http_body::Body as _;
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::dial::Dial;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
         }
+    }
+
+    async fn connect() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let dialling =
+            Dial::new(Duration::from_secs(10), true).dial(to, TaskTracker::new().token());
+        let (connection, accepted) = tokio::join!(dialling, listener.accept());
+        (connection.unwrap(), accepted.unwrap().0)
+    }
+
+    fn request() -> Request<Outgoing> {
+        Request::post("/").body(Outgoing::new(Bytes::from_static(b"?")).0).unwrap()
+    }
+
+    async fn answer(peer: &mut TcpStream) {
+        let mut asked = Vec::new();
+        while !asked.ends_with(b"?") {
+            peer.read_buf(&mut asked).await.unwrap();
+        }
+        peer.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n!").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_call_on_a_kept_connection_wakes_nobody_who_keeps_it() {
+        let (mut connection, mut peer) = connect().await;
+        let counter = Arc::new(Counter::default());
+        let keeper = Waker::from(Arc::clone(&counter));
+        for _ in 0..3 {
+            let mut head = connection.send(request());
+            let head = poll_fn(|cx| connection.drive(cx, |cx| head.as_mut().poll(cx)));
+            let (head, ()) = tokio::join!(head, answer(&mut peer));
+            let mut body = head.unwrap().into_body();
+            let body = poll_fn(|cx| connection.drive(cx, |cx| Pin::new(&mut body).poll_frame(cx)));
+            assert_eq!(body.await.unwrap().unwrap().into_data().unwrap(), "!");
+            assert!(connection.rest(&keeper));
+        }
+        assert_eq!(counter.0.load(Ordering::SeqCst), 0);
+        drop(peer);
+        while connection.look() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(counter.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn who_asks_before_anything_has_happened_costs_the_connection_nothing() {
+        let (mut connection, mut peer) = connect().await;
+        let mut head = connection.send(request());
+        let (mut asked, mut polled) = (0, 0);
+        let head = poll_fn(|cx| {
+            asked += 1;
+            let driven = connection.drive(cx, |cx| {
+                polled += 1;
+                head.as_mut().poll(cx)
+            });
+            if asked <= 3 {
+                cx.waker().wake_by_ref();
+            }
+            driven
+        });
+        let served = async {
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+            answer(&mut peer).await;
+        };
+        let (head, ()) = tokio::join!(head, served);
+        assert!(head.is_ok());
+        // To say what is wanted, and to be given it.
+        assert!(asked > 3 && polled == 2, "{asked}, {polled}");
     }
 }

@@ -1,9 +1,9 @@
 //! Connections that nobody uses just now.
 
 use std::{
-    collections::HashMap,
+    cmp::Ordering,
+    collections::BTreeMap,
     fmt,
-    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, Weak},
     task::{Wake, Waker},
     time::Duration,
@@ -47,7 +47,7 @@ pub(crate) struct Place {
 #[derive(Default)]
 struct Kept {
     /// Last in, first out: what is not needed comes to rest at the front.
-    places: HashMap<Place, Vec<Resting>>,
+    places: BTreeMap<Place, Vec<Resting>>,
     has_keeper: bool,
 }
 
@@ -221,19 +221,26 @@ impl Place {
 
 /// As it is written: who writes a host in another case has another connection.
 /// Authorities compare themselves letter by letter.
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_scheme = self.is_https.cmp(&other.is_https);
+        by_scheme.then_with(|| self.authority.as_str().cmp(other.authority.as_str()))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl PartialEq for Place {
     fn eq(&self, other: &Self) -> bool {
-        self.is_https == other.is_https && self.authority.as_str() == other.authority.as_str()
+        self.cmp(other).is_eq()
     }
 }
 
 impl Eq for Place {}
-
-impl Hash for Place {
-    fn hash<H: Hasher>(&self, hasher: &mut H) {
-        self.authority.as_str().hash(hasher);
-    }
-}
 
 // === impl Alarm ===
 

@@ -35,7 +35,8 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-    value.split(';').next().map(str::trim)
+    let end = value.bytes().position(|byte| byte == b';').unwrap_or(value.len());
+    Some(value[..end].trim_ascii())
 }
 
 /// How exactly a range names `mime`: 2 as itself, 1 by its type, 0 as
