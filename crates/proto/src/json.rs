@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, fmt, ops::Range, str, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor},
@@ -44,6 +44,9 @@ pub struct Splice {
     text: Bytes,
     cuts: Vec<Cut>,
 }
+
+/// How many parts of a message are mostly changed: its id, and perhaps one more.
+const USUAL_CUTS: usize = 2;
 
 #[derive(Debug)]
 struct Cut {
@@ -90,7 +93,7 @@ impl Json {
     /// A JSON number.
     #[must_use]
     pub fn number(number: i64) -> Self {
-        Self(number.to_string().into())
+        Self(Bytes::copy_from_slice(itoa::Buffer::new().format(number).as_bytes()))
     }
 
     /// Takes text that is known to be JSON because this crate wrote it.
@@ -223,7 +226,7 @@ impl Splice {
     /// Begins to change `json`.
     #[must_use]
     pub fn of(json: &Json) -> Self {
-        Self { text: json.0.clone(), cuts: Vec::new() }
+        Self { text: json.0.clone(), cuts: Vec::with_capacity(USUAL_CUTS) }
     }
 
     /// Puts `with` in the place of `part`.
@@ -277,8 +280,10 @@ impl Splice {
     /// are in the new one. A range may hold whole cuts but not part of one.
     pub(crate) fn finish_and_map(mut self, ranges: &mut [&mut Range<usize>]) -> Bytes {
         self.cuts.sort_by_key(|cut| cut.range.start);
-        let grown: usize = self.cuts.iter().map(|cut| cut.with.len()).sum();
-        let mut out = BytesMut::with_capacity(self.text.len() + grown);
+        // To the byte, so that what is made of it is not moved once more.
+        let cut_out: usize = self.cuts.iter().map(|cut| cut.range.len()).sum();
+        let put_in: usize = self.cuts.iter().map(|cut| cut.with.len()).sum();
+        let mut out = Vec::with_capacity((self.text.len() + put_in).saturating_sub(cut_out));
         let mut from = 0;
         for cut in &self.cuts {
             assert!(from <= cut.range.start, "parts that are replaced must not overlap");
@@ -290,7 +295,7 @@ impl Splice {
         for range in ranges {
             **range = self.moved(range.start)..self.moved(range.end);
         }
-        out.freeze()
+        out.into()
     }
 
     fn moved(&self, offset: usize) -> usize {
@@ -315,7 +320,7 @@ pub(crate) fn offset_of(whole: &Bytes, part: &[u8]) -> Range<usize> {
 
 /// A string that is borrowed where it has no escapes.
 #[derive(Deserialize)]
-struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(crate) struct Borrowed<'a>(#[serde(borrow)] pub(crate) Cow<'a, str>);
 
 /// Looks for one member and passes over the others without building them.
 struct Field<'n>(&'n str);

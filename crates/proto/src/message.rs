@@ -5,9 +5,10 @@
 //! is to replace those few bytes; everything else, unknown members included,
 //! goes on as it came.
 
-use std::{borrow::Cow, fmt, ops::Range};
+use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -20,7 +21,7 @@ mod tests;
 pub use build::ErrorObject;
 pub use rewrite::Rewrite;
 
-use crate::{Json, ProgressToken, RequestId, Revision, Text, method};
+use crate::{Json, ProgressToken, RequestId, Revision, Text, json::Borrowed, method};
 
 /// What one HTTP body or one event may hold.
 #[derive(Debug, Clone)]
@@ -30,6 +31,9 @@ pub enum Body {
     /// Several messages (2025-03-26 only); never empty.
     Batch(Vec<Message>),
 }
+
+/// The word by which progress is asked for.
+static TOKEN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("progressToken"));
 
 /// A JSON-RPC message.
 #[derive(Debug, Clone)]
@@ -151,7 +155,7 @@ impl Request {
         let params = self.params.as_ref()?;
         // Most requests ask for no progress, and this is on every call's way:
         // look for the word before walking the tree.
-        memchr::memmem::find(params.as_bytes(), b"progressToken")?;
+        TOKEN.find(params.as_bytes())?;
         let part = params.path(&["_meta", "progressToken"])?;
         Some((ProgressToken::from_json(&part)?, part))
     }
@@ -284,11 +288,11 @@ impl fmt::Debug for Response {
 /// The members of a message, borrowed from its text.
 #[derive(Deserialize)]
 struct Members<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     jsonrpc: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     method: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
@@ -296,6 +300,12 @@ struct Members<'a> {
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     error: Option<&'a RawValue>,
+}
+
+/// A string as a part of the text, where it has no escapes. Left to itself,
+/// serde copies what is optional.
+fn borrowed<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    Ok(Option::<Borrowed<'de>>::deserialize(de)?.map(|text| text.0))
 }
 
 /// Keeps a `null` that is there apart from a member that is not.

@@ -1,6 +1,9 @@
 //! The trace that a call is a part of (W3C Trace Context).
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
+use memchr::memmem::Finder;
 
 use crate::{Request, Text};
 
@@ -32,7 +35,8 @@ impl Trace {
     pub fn of(request: &Request) -> Option<Self> {
         let params = request.params()?;
         // As with progress tokens: most calls have none, and all come here.
-        memchr::memmem::find(params.as_bytes(), Self::PARENT.as_bytes())?;
+        static PARENT: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(Trace::PARENT));
+        PARENT.find(params.as_bytes())?;
         let meta = params.field("_meta")?;
         let text = |name| meta.field(name)?.to_text();
         Self::new(text(Self::PARENT)?, text(Self::STATE))
