@@ -106,9 +106,10 @@ impl Berth {
         self.terms.read().expect("nothing panics while holding it").clone()
     }
 
-    /// The key, if the sessions under it are this client's alone.
-    pub(crate) fn own_key(&self) -> Option<Key> {
-        self.last_terms()?.own_key().cloned()
+    /// Whether the client shares its sessions with nobody.
+    pub(crate) fn is_alone(&self) -> bool {
+        let terms = self.terms.read().expect("nothing panics while holding it");
+        terms.as_ref().is_some_and(|terms| terms.own_key().is_some())
     }
 
     /// From now on the client has sessions of its own: it shared one for want
@@ -138,7 +139,7 @@ impl Berth {
     /// Whether calls have to hear what their session says unasked: where it
     /// comes on the stream of everything, and can be nobody else's.
     pub(crate) fn is_heard_by_calls(&self) -> bool {
-        self.has_one_stream.load(Ordering::Relaxed) && self.own_key().is_some()
+        self.has_one_stream.load(Ordering::Relaxed) && self.is_alone()
     }
 
     /// Notes that the client has a session; whether it is the first time.

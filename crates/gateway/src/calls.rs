@@ -74,8 +74,11 @@ impl Drop for Entry {
         let mut calls = self.calls.lock();
         // A client that uses an id twice has overwritten the first entry.
         let is_ours = |entry: &Arc<Cancellation>| Arc::ptr_eq(entry, &self.cancellation);
-        if calls.get(&self.id).is_some_and(is_ours) {
-            calls.remove(&self.id);
+        match calls.remove(&self.id) {
+            Some(others) if !is_ours(&others) => {
+                calls.insert(self.id.clone(), others);
+            }
+            _ => {}
         }
     }
 }

@@ -8,7 +8,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use tokio::sync::{self, OnceCell};
@@ -29,6 +32,9 @@ pub(crate) struct Commons {
     /// The session that everybody listens to and that has the subscriptions.
     home: Mutex<Arc<OnceCell<Session<WireLink>>>>,
     sharers: Mutex<Sharers>,
+    /// Some of them want log lines. Looked at by every call, which is not to
+    /// wait for the others' looking.
+    is_levelled: AtomicBool,
     /// Whose turn it is to tell the upstream of a subscription.
     turn: sync::Mutex<()>,
 }
@@ -74,6 +80,7 @@ impl AllCommons {
             key: key.clone(),
             home: Mutex::default(),
             sharers: Mutex::default(),
+            is_levelled: AtomicBool::new(false),
             turn: sync::Mutex::default(),
         });
         all.insert(key.clone(), Arc::downgrade(&commons));
@@ -130,6 +137,9 @@ impl Commons {
 
     /// Whether a session has to be brought to nothing before a call.
     pub(crate) fn is_settled(&self, session: &Session<WireLink>) -> bool {
+        if !self.is_levelled.load(Ordering::Acquire) {
+            return true;
+        }
         let sharers = self.sharers();
         let told = || sharers.told.get(&session.number())?.try_lock().ok();
         sharers.least.is_none() || told().is_some_and(|told| *told == sharers.least)
@@ -143,7 +153,7 @@ impl Commons {
         client: u64,
         level: Severity,
     ) -> Result<(), Failure> {
-        self.sharers().set_level(client, level);
+        self.want_level(client, level);
         let home = self.home(fleet, upstream).await?;
         self.settle(upstream, &home).await;
         Ok(())
@@ -195,7 +205,10 @@ impl Commons {
     /// Forgets a client. Whether there is now something to take back that
     /// nobody wants any more.
     pub(crate) fn leave(&self, client: u64) -> bool {
-        self.sharers().leave(client)
+        let mut sharers = self.sharers();
+        let is_any_unwanted = sharers.leave(client);
+        self.is_levelled.store(sharers.least.is_some(), Ordering::Release);
+        is_any_unwanted
     }
 
     /// Takes the subscriptions back that nobody wants any more.
@@ -215,6 +228,12 @@ impl Commons {
     /// part of.
     pub(crate) fn knows(&self, uri: &str) -> bool {
         self.sharers().subscriptions.keys().any(|whole| is_part_of(uri, whole))
+    }
+
+    fn want_level(&self, client: u64, level: Severity) {
+        let mut sharers = self.sharers();
+        sharers.set_level(client, level);
+        self.is_levelled.store(true, Ordering::Release);
     }
 
     fn sharers(&self) -> MutexGuard<'_, Sharers> {

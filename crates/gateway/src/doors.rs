@@ -1,7 +1,7 @@
 //! The paths at which clients come in.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     fmt,
     net::SocketAddr,
     sync::{Arc, RwLock},
@@ -21,7 +21,7 @@ pub(crate) struct Doors {
     everything: Arc<Aggregate>,
     aggregate: Door<Aggregate>,
     /// By the numbers of the upstreams. Made when somebody comes.
-    direct: RwLock<HashMap<usize, Arc<Direction>>>,
+    direct: RwLock<BTreeMap<usize, Arc<Direction>>>,
     guard: Guard,
     fleet: Arc<Fleet>,
 }

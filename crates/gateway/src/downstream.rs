@@ -372,7 +372,7 @@ impl Downstream {
 
     /// Whether the client shares its session with nobody.
     pub(crate) fn has_own_session(&self, upstream: &Upstream) -> bool {
-        self.berth(upstream).own_key().is_some()
+        self.berth(upstream).is_alone()
     }
 
     /// Takes the client's answer to the upstream that asked. An answer to

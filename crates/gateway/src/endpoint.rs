@@ -15,8 +15,7 @@ use crate::relay::Relay;
 pub(crate) enum Answering {
     /// Answered here.
     Here(Reply),
-    /// Carried to an upstream. Boxed, since whoever answers a client moves it
-    /// from hand to hand.
+    /// Carried to an upstream.
     Relay(Box<Relay>),
 }
 

@@ -50,7 +50,7 @@ pub(crate) struct Relay {
     has_spoken: bool,
     /// The upstream has asked the client something.
     has_asked: bool,
-    /// What its upstream's settings say; the default until that is known.
+    /// What its upstream's settings say; the default until it has set out.
     on_disconnect: OnDisconnect,
     deadline: Option<Deadline>,
     /// The call in logs and traces.
@@ -76,8 +76,6 @@ struct Deadline {
 /// How far the call has got.
 #[expect(clippy::large_enum_variant, reason = "every call gets to the large variant")]
 enum Leg {
-    /// Not begun; it is known where it goes.
-    Bound(Arc<Upstream>),
     /// It is being found out where it goes.
     Routing(Pin<Box<dyn Future<Output = Route> + Send>>),
     /// On the way to a session.
@@ -126,7 +124,7 @@ impl Relay {
         downstream: &Arc<Downstream>,
         request: Request,
         route: impl Future<Output = Route> + Send + 'static,
-    ) -> Self {
+    ) -> Box<Self> {
         Self::begun(fleet, downstream, request, Leg::Routing(Box::pin(route)))
     }
 
@@ -136,14 +134,20 @@ impl Relay {
         downstream: &Arc<Downstream>,
         upstream: &Arc<Upstream>,
         request: Request,
-    ) -> Self {
-        let mut relay = Self::begun(fleet, downstream, request, Leg::Bound(Arc::clone(upstream)));
-        relay.on_disconnect = upstream.edition().settings.on_disconnect;
+    ) -> Box<Self> {
+        let mut relay = Self::begun(fleet, downstream, request.clone(), Leg::Over);
+        relay.set_out(Arc::clone(upstream), request);
         relay
     }
 
-    fn begun(fleet: &Arc<Fleet>, downstream: &Arc<Downstream>, request: Request, leg: Leg) -> Self {
-        Self {
+    /// Boxed, since whoever answers a client moves it from hand to hand.
+    fn begun(
+        fleet: &Arc<Fleet>,
+        downstream: &Arc<Downstream>,
+        request: Request,
+        leg: Leg,
+    ) -> Box<Self> {
+        Box::new(Self {
             fleet: Arc::clone(fleet),
             downstream: Arc::clone(downstream),
             entry: downstream.enter(request.id()),
@@ -156,17 +160,19 @@ impl Relay {
             has_asked: false,
             on_disconnect: OnDisconnect::default(),
             deadline: None,
-        }
+        })
     }
 
     /// Goes to a session that is free, or on the way to one.
     fn set_out(&mut self, upstream: Arc<Upstream>, request: Request) {
         self.span.record("upstream", upstream.id().as_str());
-        self.on_disconnect = upstream.edition().settings.on_disconnect;
-        self.deadline = Deadline::of(&upstream);
-        let at_hand = self.downstream.lease_at_once(&upstream, &request);
+        let terms = self.downstream.terms(&upstream);
+        let settings = &terms.edition.settings;
+        self.on_disconnect = settings.on_disconnect;
+        self.deadline = settings.call_timeout.map(|limit| Deadline::new(&upstream, limit));
+        let at_hand = self.downstream.lease_at_once(&upstream, &terms, &request);
         let at_hand = match at_hand {
-            Some(lease) if self.downstream.is_settled(&upstream, &lease) => {
+            Some(lease) if self.downstream.is_settled(&upstream, &terms, &lease) => {
                 return self.begin(Leased { upstream, request, lease, is_replacement: false });
             }
             at_hand => at_hand,
@@ -286,10 +292,6 @@ impl Relay {
     fn advance(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, Refusal>> {
         loop {
             match &mut self.leg {
-                Leg::Bound(upstream) => {
-                    let upstream = Arc::clone(upstream);
-                    self.set_out(upstream, self.request.clone());
-                }
                 Leg::Routing(route) => match std::task::ready!(route.as_mut().poll(cx)) {
                     Ok((upstream, request)) => self.set_out(upstream, request),
                     Err(failure) => return Poll::Ready(Ok(self.fail(&failure))),
@@ -366,9 +368,8 @@ impl Drop for Relay {
 // === impl Deadline ===
 
 impl Deadline {
-    fn of(upstream: &Arc<Upstream>) -> Option<Self> {
-        let limit = upstream.edition().settings.call_timeout?;
-        Some(Self { upstream: Arc::clone(upstream), limit, sleep: Box::pin(sleep(limit)) })
+    fn new(upstream: &Arc<Upstream>, limit: Duration) -> Self {
+        Self { upstream: Arc::clone(upstream), limit, sleep: Box::pin(sleep(limit)) }
     }
 }
 

@@ -58,12 +58,12 @@ impl Downstream {
     pub(crate) fn lease_at_once(
         &self,
         upstream: &Upstream,
+        terms: &Terms,
         request: &Request,
     ) -> Option<Lease<WireLink>> {
         if !self.berth(upstream).is_in_use() {
             return None;
         }
-        let terms = self.terms(upstream);
         let is_shared = terms.commons.is_some();
         if terms.edition.settings.scope == ScopeSetting::Call
             || is_shared && sets_up(request.method())
@@ -71,12 +71,17 @@ impl Downstream {
             return None;
         }
         let lease = self.fleet.lease_at_once(&terms.key)?;
-        (!self.parts_from_sharers(upstream, &terms, &lease)).then_some(lease)
+        (!self.parts_from_sharers(upstream, terms, &lease)).then_some(lease)
     }
 
     /// Whether a call can be made on a leased session without more ado.
-    pub(crate) fn is_settled(&self, upstream: &Upstream, lease: &Lease<WireLink>) -> bool {
-        self.berth(upstream).is_settled(&self.terms(upstream), lease)
+    pub(crate) fn is_settled(
+        &self,
+        upstream: &Upstream,
+        terms: &Terms,
+        lease: &Lease<WireLink>,
+    ) -> bool {
+        self.berth(upstream).is_settled(terms, lease)
     }
 
     /// Answers what sets something up in a session, where that is shared.

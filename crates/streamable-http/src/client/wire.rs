@@ -66,6 +66,7 @@ impl Wire {
     /// Sends a request that is not `initialize`, a notification or a response.
     pub(super) fn post(&self, text: Bytes, trace: Option<Trace>) -> Result<Sending, CallError> {
         let mut headers = self.headers();
+        headers.insert(header::CONTENT_LENGTH, text.len().into());
         if let Some(trace) = trace {
             trace.write(&mut headers);
         }
@@ -80,8 +81,7 @@ impl Wire {
     /// Opens an event stream: a new one, or one that broke off after the
     /// event of that id.
     pub(super) fn get(&self, last_event_id: Option<HeaderValue>) -> Result<Sending, CallError> {
-        let mut headers = self.headers();
-        headers.remove(header::CONTENT_TYPE);
+        let mut headers = self.headers_without_body();
         headers.insert(header::ACCEPT, HeaderValue::from_static(names::EVENT_STREAM));
         if let Some(id) = last_event_id {
             headers.insert(names::LAST_EVENT_ID, id);
@@ -119,9 +119,7 @@ impl Wire {
         if !self.has_session() {
             return;
         }
-        let mut headers = self.headers();
-        headers.remove(header::CONTENT_TYPE);
-        let request = self.request(Method::DELETE, headers, Bytes::new());
+        let request = self.request(Method::DELETE, self.headers_without_body(), Bytes::new());
         match self.http.send(request).await {
             Ok(answer) => {
                 debug!(upstream = %self.target.endpoint, status = %answer.status(), "session deleted");
@@ -137,7 +135,9 @@ impl Wire {
             let version = HeaderValue::from_static(revision.as_str());
             headers.insert(names::PROTOCOL_VERSION, version);
         }
-        // A clone has room for what it holds and no more.
+        // A clone has room for what it holds and no more. The length is what
+        // each POST has of its own: held here, it is in a clone's room.
+        headers.insert(header::CONTENT_LENGTH, 0.into());
         let headers = headers.clone();
         // A link shakes hands once: what it agreed on first holds.
         let _ = self.agreed.set(Agreed { revision, headers });
@@ -237,6 +237,15 @@ impl Wire {
         headers
     }
 
+    /// The headers of a request that has no body.
+    fn headers_without_body(&self) -> HeaderMap {
+        let mut headers = self.headers();
+        headers.remove(header::CONTENT_TYPE);
+        headers.remove(header::CONTENT_LENGTH);
+        headers
+    }
+
+    /// The headers of a POST, but for the length of its body.
     fn headers(&self) -> HeaderMap {
         if let Some(agreed) = self.agreed.get() {
             return agreed.headers.clone();

@@ -160,7 +160,7 @@ impl<B: Backend> Post<'_, B> {
             shared.end(session).leave_to_task();
             return if is_kept { Err(Rejection::Full) } else { Ok(answer) };
         };
-        shared.table.insert(id, Arc::clone(&session), place);
+        shared.table.insert(&id, Arc::clone(&session), place);
         shared.sweep();
         if shared.stop.is_cancelled() {
             // The server may have closed its sessions before this one was in.
