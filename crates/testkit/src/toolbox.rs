@@ -22,6 +22,7 @@ use wharf_proto::{
 mod answer;
 mod call;
 mod offer;
+mod offers;
 mod page;
 mod session;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub use offer::{
 pub use session::{Figures, Session, Unasked};
 pub use wharf_proto::Severity;
 
+use offers::{Offered, Offers};
 use session::NoPlace;
 
 /// An MCP server made of what has been put into it. `S` is what its tools
@@ -64,19 +66,12 @@ pub struct Toolbox<S> {
     figures: Figures,
     page_size: Option<NonZeroUsize>,
     has_log: bool,
-    tools: Vec<Offered<RunTool<S>>>,
-    resources: Vec<Offered<ReadResource<S>>>,
-    templates: Vec<Offered<Family<S>>>,
-    prompts: Vec<Offered<Spoken<S>>>,
+    tools: Offers<RunTool<S>>,
+    resources: Offers<ReadResource<S>>,
+    templates: Offers<Family<S>>,
+    prompts: Offers<Spoken<S>>,
     completions: Vec<Completion<S>>,
     audience: Mutex<Vec<Weak<Session>>>,
-}
-
-/// Something that a list holds and a request asks for by name.
-struct Offered<A> {
-    name: String,
-    listed: Json,
-    act: A,
 }
 
 type Work = Pin<Box<dyn Future<Output = Result<Content, Failed>> + Send>>;
@@ -115,10 +110,10 @@ impl<S: Send + Sync + 'static> Toolbox<S> {
             figures: Figures::new(),
             page_size: None,
             has_log: false,
-            tools: Vec::new(),
-            resources: Vec::new(),
-            templates: Vec::new(),
-            prompts: Vec::new(),
+            tools: Offers::default(),
+            resources: Offers::default(),
+            templates: Offers::default(),
+            prompts: Offers::default(),
             completions: Vec::new(),
             audience: Mutex::default(),
         }
@@ -248,7 +243,7 @@ impl<S: Send + Sync + 'static> Toolbox<S> {
         let Some(name) = request.param("name").and_then(|name| name.to_text()) else {
             return failed(request, &invalid("`name` must be the name of a tool"));
         };
-        let Some(tool) = find(&self.tools, &name) else {
+        let Some(tool) = self.tools.named(&name) else {
             return failed(request, &invalid(format!("unknown tool: {name}")));
         };
         let entry = match session.enter(request.id()) {
@@ -347,10 +342,6 @@ impl<S> fmt::Debug for Toolbox<S> {
             .field("version", &self.version)
             .finish_non_exhaustive()
     }
-}
-
-fn find<'a, A>(offers: &'a [Offered<A>], name: &str) -> Option<&'a Offered<A>> {
-    offers.iter().find(|offer| offer.name == name)
 }
 
 /// Reads arguments; none at all are an empty object.

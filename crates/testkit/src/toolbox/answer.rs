@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wharf_proto::{ErrorObject, Json, Request, Revision, code, method};
 
 use super::{
-    Failed, Offered, Reference, Session, Severity, Toolbox, find, invalid,
+    Failed, Offered, Reference, Session, Severity, Toolbox, invalid,
     offer::{prompt_result, written},
     page::page,
 };
@@ -112,15 +112,15 @@ impl<S: Send + Sync + 'static> Toolbox<S> {
         }
     }
 
-    const fn has_tools(&self) -> bool {
+    fn has_tools(&self) -> bool {
         !self.tools.is_empty()
     }
 
-    const fn has_resources(&self) -> bool {
+    fn has_resources(&self) -> bool {
         !self.resources.is_empty() || !self.templates.is_empty()
     }
 
-    const fn has_prompts(&self) -> bool {
+    fn has_prompts(&self) -> bool {
         !self.prompts.is_empty()
     }
 
@@ -138,7 +138,7 @@ impl<S: Send + Sync + 'static> Toolbox<S> {
             .param("uri")
             .and_then(|uri| uri.to_text())
             .ok_or_else(|| invalid("`uri` must be a string"))?;
-        let contents = match find(&self.resources, &uri) {
+        let contents = match self.resources.named(&uri) {
             Some(resource) => Some((resource.act)(&self.state)),
             None => self.templates.iter().find_map(|family| {
                 let variable = uri.strip_prefix(&*family.act.prefix)?;
@@ -158,7 +158,7 @@ impl<S: Send + Sync + 'static> Toolbox<S> {
             .and_then(|name| name.to_text())
             .ok_or_else(|| invalid("`name` must be the name of a prompt"))?;
         let prompt =
-            find(&self.prompts, &name).ok_or_else(|| invalid(format!("unknown prompt: {name}")))?;
+            self.prompts.named(&name).ok_or_else(|| invalid(format!("unknown prompt: {name}")))?;
         let text = (prompt.act.render)(&self.state, request.param("arguments"))
             .map_err(|Failed(why)| invalid(why))?;
         Ok(prompt_result(&prompt.act.description, text))
@@ -171,9 +171,9 @@ impl<S: Send + Sync + 'static> Toolbox<S> {
             .read()
             .map_err(|error| invalid(format!("the parameters do not fit: {error}")))?;
         let is_known = match &params.r#ref {
-            Reference::Prompt { name } => find(&self.prompts, name).is_some(),
+            Reference::Prompt { name } => self.prompts.named(name).is_some(),
             Reference::Resource { uri } => {
-                find(&self.templates, uri).is_some() || find(&self.resources, uri).is_some()
+                self.templates.named(uri).is_some() || self.resources.named(uri).is_some()
             }
         };
         if !is_known {
