@@ -233,7 +233,7 @@ impl Commons {
     fn want_level(&self, client: u64, level: Severity) {
         let mut sharers = self.sharers();
         sharers.set_level(client, level);
-        self.is_levelled.store(true, Ordering::Release);
+        self.is_levelled.store(sharers.least.is_some(), Ordering::Release);
     }
 
     fn sharers(&self) -> MutexGuard<'_, Sharers> {

@@ -136,7 +136,8 @@ impl Relay {
         request: Request,
     ) -> Box<Self> {
         let mut relay = Self::begun(fleet, downstream, request.clone(), Leg::Over);
-        relay.set_out(Arc::clone(upstream), request);
+        let span = relay.span.clone();
+        span.in_scope(|| relay.set_out(Arc::clone(upstream), request));
         relay
     }
 
@@ -170,9 +171,10 @@ impl Relay {
         let settings = &terms.edition.settings;
         self.on_disconnect = settings.on_disconnect;
         self.deadline = settings.call_timeout.map(|limit| Deadline::new(&upstream, limit));
+        let berth = self.downstream.berth(&upstream);
         let at_hand = self.downstream.lease_at_once(&upstream, &terms, &request);
         let at_hand = match at_hand {
-            Some(lease) if self.downstream.is_settled(&upstream, &terms, &lease) => {
+            Some(lease) if berth.is_settled(&terms, &lease) => {
                 return self.begin(Leased { upstream, request, lease, is_replacement: false });
             }
             at_hand => at_hand,

@@ -74,16 +74,6 @@ impl Downstream {
         (!self.parts_from_sharers(upstream, terms, &lease)).then_some(lease)
     }
 
-    /// Whether a call can be made on a leased session without more ado.
-    pub(crate) fn is_settled(
-        &self,
-        upstream: &Upstream,
-        terms: &Terms,
-        lease: &Lease<WireLink>,
-    ) -> bool {
-        self.berth(upstream).is_settled(terms, lease)
-    }
-
     /// Answers what sets something up in a session, where that is shared.
     pub(crate) async fn set_up_in_common(
         &self,
