@@ -313,7 +313,7 @@ impl<L: Link> Bucket<L> {
     pub(crate) fn leave_if_empty(&self) -> bool {
         let mut state = self.lock();
         let is_empty = state.open.is_empty() && state.opening == 0 && state.line.is_empty();
-        if is_empty && state.door == Door::Open {
+        if is_empty {
             state.door = Door::Gone;
         }
         is_empty

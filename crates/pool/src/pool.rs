@@ -125,6 +125,8 @@ impl<C: Connect<Target = Key>> Pool<C> {
                 Admission::Ticket(ticket) => break Waiting { pool, bucket, ticket: Some(ticket) },
                 Admission::Gone => {}
                 Admission::Shut => {
+                    // Who shut it may have seen it before anybody was in it.
+                    pool.registry.drop_if_empty(&bucket);
                     let refusal = pool.refusal(&bucket.upstream);
                     // It may have been opened again meanwhile.
                     return Err(refusal.unwrap_or(AcquireError::Draining));

@@ -69,9 +69,10 @@ impl<L: Link> Registry<L> {
 mod tests {
     use std::sync::Arc;
 
+    use tokio::time::Instant;
     use wharf_proto::mock;
 
-    use crate::{Key, Pool, Settings, bucket::Admission};
+    use crate::{AcquireError, Key, Pool, Settings, bucket::Admission};
 
     #[tokio::test]
     async fn who_has_found_a_bucket_that_is_taken_out_meanwhile_is_sent_to_the_next() {
@@ -86,5 +87,18 @@ mod tests {
         let Admission::Ticket(_in_line) = next.admit() else { panic!("there is a line") };
         pool.inner().registry.drop_if_empty(&next);
         assert!(Arc::ptr_eq(&next, &pool.inner().bucket(&Key::client(1))), "somebody waits there");
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_was_shut_before_anybody_was_in_it_is_not_left_behind() {
+        let (connect, _upstream) = mock::pair();
+        let pool = Pool::new(connect, Settings::default());
+        let key = Key::client(1);
+        let found = pool.inner().bucket(&key);
+        found.shut(&AcquireError::Draining);
+        let refused = pool.acquire(&key, Instant::now()).await;
+        assert!(matches!(refused, Err(AcquireError::Draining)));
+        assert!(pool.inner().registry.find(&key).is_none());
+        assert!(matches!(found.admit(), Admission::Gone));
     }
 }
