@@ -13,8 +13,8 @@ use crate::relay::Relay;
 /// A call of a client's: answered here, or carried to an upstream.
 #[derive(Debug)]
 pub(crate) enum Answering {
-    /// Answered here.
-    Here(Reply),
+    /// Answered here. Boxed, so that the others are small.
+    Here(Box<Reply>),
     /// Carried to an upstream.
     Relay(Box<Relay>),
 }
@@ -22,12 +22,12 @@ pub(crate) enum Answering {
 // === impl Answering ===
 
 impl Answering {
-    pub(crate) const fn at_once(response: Response) -> Self {
-        Self::Here(Reply::ready(response))
+    pub(crate) fn at_once(response: Response) -> Self {
+        Self::Here(Box::new(Reply::ready(response)))
     }
 
     pub(crate) fn later(response: impl Future<Output = Response> + Send + 'static) -> Self {
-        Self::Here(Reply::later(response))
+        Self::Here(Box::new(Reply::later(response)))
     }
 }
 

@@ -74,14 +74,13 @@ struct Deadline {
 }
 
 /// How far the call has got.
-#[expect(clippy::large_enum_variant, reason = "every call gets to the large variant")]
 enum Leg {
     /// It is being found out where it goes.
     Routing(Pin<Box<dyn Future<Output = Route> + Send>>),
     /// On the way to a session.
     Leasing(Pin<Box<dyn Future<Output = Result<Leased, Setback>> + Send>>),
     /// Under way on one.
-    Calling(Calling),
+    Calling(Box<Calling>),
     /// Over.
     Over,
 }
@@ -185,7 +184,7 @@ impl Relay {
     }
 
     fn begin(&mut self, leased: Leased) {
-        self.leg = Leg::Calling(Calling::new(&self.downstream, leased));
+        self.leg = Leg::Calling(Box::new(Calling::new(&self.downstream, leased)));
     }
 
     /// Makes the call once more, on a session that is good, if that is safe.
@@ -212,7 +211,8 @@ impl Relay {
 
     /// What the client gets of what an upstream says before its answer.
     fn pass_on(&mut self, message: Message) -> Option<Message> {
-        let Leg::Calling(Calling { leased, .. }) = &self.leg else { return None };
+        let Leg::Calling(calling) = &self.leg else { return None };
+        let leased = &calling.leased;
         let call = (self.entry.number, &self.request);
         let said = Said::in_call(&leased.upstream, &leased.lease, call);
         let message = self.downstream.pass_on(said, message)?;
@@ -251,7 +251,8 @@ impl Relay {
 
     /// The end of a call that an upstream has answered.
     fn answered(&mut self, mut response: Response) -> Message {
-        if let Leg::Calling(Calling { leased, pledge, .. }) = &mut self.leg {
+        if let Leg::Calling(calling) = &mut self.leg {
+            let Calling { leased, pledge, .. } = &mut **calling;
             self.downstream.note(&leased.upstream, &leased.request, &response);
             if let Some(pledge) = pledge.take() {
                 pledge.redeem(&response);
@@ -334,10 +335,10 @@ impl Relay {
 
     /// A call that failed: to be made again, or over.
     fn fall(&mut self, error: CallError) -> Option<Message> {
-        let Leg::Calling(Calling { leased, .. }) = std::mem::replace(&mut self.leg, Leg::Over)
-        else {
+        let Leg::Calling(calling) = std::mem::replace(&mut self.leg, Leg::Over) else {
             unreachable!("only a call under way fails")
         };
+        let leased = calling.leased;
         if self.may_begin_again(&leased, &error) {
             self.begin_again(leased, error);
             return None;

@@ -1,17 +1,17 @@
 //! The accept loop of a listener.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
+use std::{future::Future, io, net::SocketAddr, time::Duration};
 
 use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper::{body::Incoming, server::conn::http1};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     task::{JoinError, JoinSet},
 };
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-use crate::{Body, head_timer::HeadTimer};
+use crate::{Body, serving::serve_connection};
 
 /// How long the loop waits when no connection can be accepted for lack of
 /// something, such as file descriptors, that others may give back.
@@ -62,7 +62,7 @@ pub async fn serve<H: Handle>(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut connections = JoinSet::new();
-    let graceful = GracefulShutdown::new();
+    let stop = CancellationToken::new();
     let http = http(&settings);
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
@@ -79,8 +79,8 @@ pub async fn serve<H: Handle>(
             Ok((stream, peer)) => {
                 // Where it cannot be had, answers are only late.
                 let _ = stream.set_nodelay(settings.no_delay);
-                let connection = connection(&http, stream, peer, handle.clone());
-                connections.spawn(graceful.watch(connection));
+                let stop = stop.clone();
+                connections.spawn(serve_connection(&http, stream, peer, handle.clone(), stop));
             }
             Err(error) if is_the_peers(&error) => debug!(%error, "a connection was gone"),
             Err(error) => {
@@ -94,7 +94,7 @@ pub async fn serve<H: Handle>(
         }
     }
     drop(listener);
-    graceful.shutdown().await;
+    stop.cancel();
     while let Some(ended) = connections.join_next().await {
         look_into(ended);
     }
@@ -135,23 +135,6 @@ fn http(settings: &AcceptSettings) -> http1::Builder {
     http.header_read_timeout(settings.header_timeout)
         .max_buf_size(settings.max_header_bytes.max(LEAST));
     http
-}
-
-fn connection<H: Handle>(
-    http: &http1::Builder,
-    stream: TcpStream,
-    peer: SocketAddr,
-    handle: H,
-) -> impl hyper_util::server::graceful::GracefulConnection<
-    Error = hyper::Error,
-    Output = hyper::Result<()>,
-> + Send
-+ 'static {
-    let service = service_fn(move |request| {
-        let handle = handle.clone();
-        async move { Ok::<_, Infallible>(handle.handle(request, Some(peer)).await) }
-    });
-    http.clone().timer(HeadTimer::default()).serve_connection(TokioIo::new(stream), service)
 }
 
 fn look_into(ended: Result<hyper::Result<()>, JoinError>) {

@@ -4,14 +4,10 @@ use std::{
     fmt,
     future::{Future as _, poll_fn},
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
-use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -22,6 +18,7 @@ use tokio::task::unconstrained;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
+    gate::{AT_A_STRETCH, DRIVER, Gate, USER},
     outgoing::Outgoing,
     prompt::{Prompt, Promptness},
 };
@@ -43,45 +40,13 @@ pub(crate) struct Connection {
     /// by the driver's being dropped, and not before.
     driver: Option<Box<http1::Connection<Transport, Outgoing>>>,
     gate: Arc<Gate>,
-    bells: Bells,
+    driver_bell: Waker,
+    user_bell: Waker,
     /// Whoever uses it has been polled and waits to be woken.
     is_awaited: bool,
     promptness: Promptness,
     _counted: TaskTrackerToken,
 }
-
-/// Lets what happens on a connection wake the task that drives it, except
-/// while it is driven: then it is driven once more instead. The parts of a
-/// connection wake each other all the time.
-#[derive(Debug, Default)]
-struct Gate {
-    /// Of the bits below.
-    state: AtomicU8,
-    task: AtomicWaker,
-}
-
-/// The ways to wake a connection, made once.
-#[derive(Debug)]
-struct Bells {
-    driver: Waker,
-    user: Waker,
-}
-
-/// One of them. It notes in the gate what is woken.
-#[derive(Debug)]
-struct Bell<const WOKEN: u8>(Arc<Gate>);
-
-/// How often a connection is driven before others get their turn. A task that
-/// has used up its share (tokio's budget) is woken each time it asks for more,
-/// and must come to an end nevertheless.
-const AT_A_STRETCH: usize = 4;
-
-/// The connection is being driven.
-const DRIVEN: u8 = 1;
-/// There is something to do for the driver.
-const DRIVER: u8 = 2;
-/// There is something for who uses the connection.
-const USER: u8 = 4;
 
 // === impl Connection ===
 
@@ -102,7 +67,8 @@ impl Connection {
         Ok(Self {
             sender,
             driver: Some(Box::new(driver)),
-            bells: Bells::of(&gate),
+            driver_bell: gate.bell::<DRIVER>(),
+            user_bell: gate.bell::<USER>(),
             gate,
             is_awaited: false,
             promptness,
@@ -128,7 +94,7 @@ impl Connection {
         cx: &mut Context<'_>,
         mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
     ) -> Poll<T> {
-        self.gate.task.register(cx.waker());
+        self.gate.register(cx.waker());
         if self.is_awaited && self.gate.is_quiet() {
             return Poll::Pending;
         }
@@ -137,7 +103,7 @@ impl Connection {
         let mut woken = first | self.gate.enter();
         for _ in 0..=AT_A_STRETCH {
             if woken & USER != 0
-                && let Poll::Ready(ready) = poll(&mut Context::from_waker(&self.bells.user))
+                && let Poll::Ready(ready) = poll(&mut Context::from_waker(&self.user_bell))
             {
                 self.is_awaited = false;
                 // What the driver is to see to is still to be seen to.
@@ -148,7 +114,7 @@ impl Connection {
             // Where more is awaited, the driver is polled once more to
             // acknowledge what has come, which it does when it finds no more.
             if woken & DRIVER != 0 || self.promptness.call_in() {
-                poll_driver(&mut self.driver, &mut Context::from_waker(&self.bells.driver));
+                poll_driver(&mut self.driver, &mut Context::from_waker(&self.driver_bell));
                 woken = woken & USER | self.gate.enter();
             } else if woken == 0 && self.gate.leave_quietly() {
                 self.is_awaited = true;
@@ -164,7 +130,7 @@ impl Connection {
     /// Puts the connection to rest: `keeper` is woken by what happens on it
     /// from now on. Whether another request can be sent over it.
     pub(crate) fn rest(&mut self, keeper: &Waker) -> bool {
-        self.gate.task.register(keeper);
+        self.gate.register(keeper);
         if self.is_stirred() || !self.sender.is_ready() {
             self.step();
         }
@@ -191,13 +157,13 @@ impl Connection {
     /// Drives it once, whatever else the task has done by now: one that has
     /// used up its share would not see that the connection has been closed.
     fn step(&mut self) {
-        let Self { driver, bells, gate, .. } = self;
+        let Self { driver, driver_bell, gate, .. } = self;
         gate.enter();
         let step = poll_fn(|cx| {
             poll_driver(driver, cx);
             Poll::Ready(())
         });
-        let _ = pin!(unconstrained(step)).poll(&mut Context::from_waker(&bells.driver));
+        let _ = pin!(unconstrained(step)).poll(&mut Context::from_waker(driver_bell));
         gate.leave(0);
     }
 
@@ -226,71 +192,13 @@ impl fmt::Debug for Connection {
     }
 }
 
-// === impl Gate ===
-
-impl Gate {
-    /// Begins to drive; what has been woken since it was last driven.
-    fn enter(&self) -> u8 {
-        self.state.swap(DRIVEN, Ordering::SeqCst) & !DRIVEN
-    }
-
-    /// Ends it. What is `unseen` stays to be seen to, as does what the driver
-    /// has been woken for meanwhile.
-    fn leave(&self, unseen: u8) {
-        self.state.fetch_and(!(DRIVEN | USER), Ordering::SeqCst);
-        if unseen != 0 {
-            self.state.fetch_or(unseen, Ordering::SeqCst);
-        }
-    }
-
-    /// Ends it, if nothing has been woken since [`Gate::enter`].
-    fn leave_quietly(&self) -> bool {
-        let (success, failure) = (Ordering::SeqCst, Ordering::SeqCst);
-        self.state.compare_exchange(DRIVEN, 0, success, failure).is_ok()
-    }
-
-    fn is_quiet(&self) -> bool {
-        self.state.load(Ordering::SeqCst) == 0
-    }
-
-    fn is_stirred(&self) -> bool {
-        self.state.load(Ordering::SeqCst) & DRIVER != 0
-    }
-
-    fn wake(&self, woken: u8) {
-        let before = self.state.fetch_or(woken, Ordering::SeqCst);
-        if before & (DRIVEN | woken) == 0 {
-            self.task.wake();
-        }
-    }
-}
-
-// === impl Bells ===
-
-impl Bells {
-    fn of(gate: &Arc<Gate>) -> Self {
-        Self {
-            driver: Waker::from(Arc::new(Bell::<DRIVER>(Arc::clone(gate)))),
-            user: Waker::from(Arc::new(Bell::<USER>(Arc::clone(gate)))),
-        }
-    }
-}
-
-// === impl Bell ===
-
-impl<const WOKEN: u8> Wake for Bell<WOKEN> {
-    fn wake(self: Arc<Self>) {
-        self.0.wake(WOKEN);
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.wake(WOKEN);
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{sync::atomic::AtomicUsize, time::Duration};
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+        time::Duration,
+    };
 
     use bytes::Bytes;
     use http_body::Body as _;

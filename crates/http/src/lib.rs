@@ -7,6 +7,7 @@ mod client;
 mod connection;
 mod dial;
 mod events;
+mod gate;
 mod guard;
 mod head_timer;
 mod id;
@@ -15,6 +16,7 @@ mod negotiate;
 mod outgoing;
 mod prompt;
 mod sending;
+mod serving;
 mod url;
 
 pub use accept::{AcceptSettings, Handle, serve};

@@ -35,12 +35,11 @@ pub struct Sending {
 }
 
 enum Stage {
-    /// To be sent, over a kept connection if there is one.
-    Queued(Option<Request<Outgoing>>),
-    /// To be sent over a new one.
-    Dialling(Dialling, Option<Request<Outgoing>>),
-    /// The head of the answer is awaited.
+    /// To be sent over a new connection.
+    Dialling(Dialling, Option<Box<Request<Outgoing>>>),
+    /// Queued on a connection; the head of the answer is awaited.
     Sent(Sent),
+    /// Answered, or failed, or not to be sent at all.
     Over,
 }
 
@@ -57,17 +56,18 @@ impl Sending {
     pub(crate) fn new(client: HttpClient, request: Request<Bytes>) -> Self {
         let place = Place::of(request.uri());
         let (mut head, body) = request.into_parts();
-        if place.is_some() {
+        let (body, progress) = Outgoing::new(body);
+        let mut sending = Self { client, place, stage: Stage::Over, progress };
+        if sending.place.is_some() {
             if !head.headers.contains_key(HOST) {
                 head.headers.insert(HOST, host_header(&head.uri));
             }
             // A connection leads to one place, so that it need not be said.
             let path = head.uri.into_parts().path_and_query;
             head.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
+            sending.begin(Request::from_parts(head, body));
         }
-        let (body, progress) = Outgoing::new(body);
-        let stage = Stage::Queued(Some(Request::from_parts(head, body)));
-        Self { client, place, stage, progress }
+        sending
     }
 
     /// Gives the request up, and says whether the upstream can have got it: a
@@ -78,22 +78,13 @@ impl Sending {
         self.progress.call_off()
     }
 
-    fn send(&mut self, mut connection: Connection, request: Request<Outgoing>, is_kept: bool) {
-        let head = connection.send(request);
-        self.stage = Stage::Sent(Sent { connection, head, is_kept });
-    }
-
-    /// Sends the request over a kept connection or dials.
-    fn begin(&mut self, request: Request<Outgoing>) -> Result<(), CallError> {
-        let Some(place) = &self.place else {
-            let source = BadEndpoint::Scheme.into();
-            return Err(CallError::not_sent(Fault::Unreachable { source }));
+    /// Queues the request on a kept connection or dials.
+    fn begin(&mut self, request: Request<Outgoing>) {
+        let Some(place) = &self.place else { return };
+        self.stage = match self.client.idle().take(place) {
+            Some(connection) => Stage::Sent(Sent::new(connection, request, true)),
+            None => Stage::Dialling(self.client.dial(place), Some(Box::new(request))),
         };
-        match self.client.idle().take(place) {
-            Some(connection) => self.send(connection, request, true),
-            None => self.stage = Stage::Dialling(self.client.dial(place), Some(request)),
-        }
-        Ok(())
     }
 
     /// The head is there; the body comes over the same connection.
@@ -113,7 +104,10 @@ impl Sending {
         let was_kept = matches!(&self.stage, Stage::Sent(sent) if sent.is_kept);
         self.stage = Stage::Over;
         match error.take_message() {
-            Some(request) if was_kept => self.begin(request),
+            Some(request) if was_kept => {
+                self.begin(request);
+                Ok(())
+            }
             unsent => {
                 let fate = self.progress.call_off();
                 let fate = if unsent.is_some() { Fate::NotSent } else { fate };
@@ -128,16 +122,16 @@ impl Future for Sending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        if this.place.is_none() {
+            let source = BadEndpoint::Scheme.into();
+            return Poll::Ready(Err(CallError::not_sent(Fault::Unreachable { source })));
+        }
         loop {
             match &mut this.stage {
-                Stage::Queued(request) => {
-                    let request = request.take().expect("it is queued once");
-                    this.begin(request)?;
-                }
                 Stage::Dialling(dialling, request) => {
                     let connection = ready!(dialling.as_mut().poll(cx)).map_err(undialled)?;
                     let request = request.take().expect("it is dialled for once");
-                    this.send(connection, request, false);
+                    this.stage = Stage::Sent(Sent::new(connection, *request, false));
                 }
                 Stage::Sent(sent) => match ready!(sent.poll(cx)) {
                     Ok(head) => return Poll::Ready(Ok(this.answered(head))),
@@ -158,6 +152,11 @@ impl fmt::Debug for Sending {
 // === impl Sent ===
 
 impl Sent {
+    fn new(mut connection: Connection, request: Request<Outgoing>, is_kept: bool) -> Self {
+        let head = connection.send(request);
+        Self { connection, head, is_kept }
+    }
+
     fn poll(
         &mut self,
         cx: &mut Context<'_>,

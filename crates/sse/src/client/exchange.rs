@@ -22,7 +22,6 @@ pub struct SseExchange {
     stage: Stage,
 }
 
-#[expect(clippy::large_enum_variant, reason = "every call gets to the large variant")]
 enum Stage {
     Unsent(Request),
     Underway { seat: Seat, post: Post },

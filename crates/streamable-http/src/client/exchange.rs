@@ -54,8 +54,9 @@ enum State {
     Reading(Collecting<Answer>),
     /// The answer is an error that may say more in its body.
     Refused(StatusCode, Collecting<Answer>),
-    /// The answer is an event stream.
-    Listening(EventReader),
+    /// The answer is an event stream. Boxed, so that a call makes room for it
+    /// when it comes to that.
+    Listening(Box<EventReader>),
     /// The event stream has ended early and is opened again after a while.
     Waiting(Pin<Box<Sleep>>),
     /// The head of its continuation is awaited.
@@ -150,7 +151,7 @@ impl HttpExchange {
         self.state = if is_json(answer.headers()) {
             State::Reading(collect(answer.into_body(), limit))
         } else if is_event_stream(&answer) {
-            State::Listening(self.wire.events(answer.into_body()))
+            State::Listening(Box::new(self.wire.events(answer.into_body())))
         } else {
             return Err(refusal::not_mcp(answer.headers()));
         };
@@ -245,7 +246,7 @@ impl HttpExchange {
     fn resumed(&mut self, answer: http::Response<Answer>) -> Step {
         let status = answer.status();
         if status == StatusCode::OK && is_event_stream(&answer) {
-            self.state = State::Listening(self.wire.events(answer.into_body()));
+            self.state = State::Listening(Box::new(self.wire.events(answer.into_body())));
             return Ok(None);
         }
         self.wire.http.finish(answer.into_body());

@@ -59,16 +59,45 @@ struct Seated<B: Backend> {
 /// that has ended can still be answered with 404, but not beyond a silence
 /// after which proxies may take the connection for dead.
 pub(super) async fn answer<B: Backend>(
-    calls: InCare<B>,
+    mut calls: InCare<B>,
     form: Form,
     count: Count,
     keep_alive: Duration,
 ) -> Result<Response<Body>, Rejection> {
     if form == Form::Json {
-        return whole(calls, count).await;
+        // Rare: every other call would have to make room for it.
+        return Box::pin(whole(calls, count)).await;
     }
     let may_be_json = form == Form::Fitting && count == Count::One;
-    begin(calls, may_be_json, keep_alive).await
+    let mut session_ended = std::pin::pin!(calls.session().ended());
+    let mut silence = std::pin::pin!(events::silence(keep_alive));
+    let said = loop {
+        let said = tokio::select! {
+            biased;
+            said = calls.said() => said,
+            () = &mut session_ended => return Err(gone(calls.session())),
+            () = &mut silence => break None,
+        };
+        match said {
+            Some(Ok(Message::Response(response))) if may_be_json => {
+                return Ok(json_response(StatusCode::OK, response.text().clone()));
+            }
+            Some(Ok(message)) => break Some(message),
+            Some(Err(Refusal::SessionEnded)) => return Err(Rejection::UnknownSession),
+            // Another call may have an answer.
+            Some(Err(Refusal::Cancelled)) => {}
+            None => return Ok(events::response(Body::empty())),
+        }
+    };
+    calls.begin_stream();
+    let said = said.map(|message| calls.event(&message));
+    Ok(events::response(Body::stream(AnswerStream {
+        first: events::joined(calls.priming(), said),
+        session_ended: Box::pin(calls.session().ended()),
+        seat: Seat::taken_by(calls),
+        silence: Silence::new(keep_alive),
+        is_over: false,
+    })))
 }
 
 /// Waits for all answers and drops what is said before them.
@@ -103,43 +132,6 @@ async fn whole<B: Backend>(
         (Count::One, [answer, ..]) => json_response(StatusCode::OK, answer.text().clone()),
         (Count::Several, answers) => json_response(StatusCode::OK, array(answers)),
     })
-}
-
-/// Waits for the first thing said, and lets it decide.
-async fn begin<B: Backend>(
-    mut calls: InCare<B>,
-    may_be_json: bool,
-    keep_alive: Duration,
-) -> Result<Response<Body>, Rejection> {
-    let mut session_ended = std::pin::pin!(calls.session().ended());
-    let mut silence = std::pin::pin!(events::silence(keep_alive));
-    let said = loop {
-        let said = tokio::select! {
-            biased;
-            said = calls.said() => said,
-            () = &mut session_ended => return Err(gone(calls.session())),
-            () = &mut silence => break None,
-        };
-        match said {
-            Some(Ok(Message::Response(response))) if may_be_json => {
-                return Ok(json_response(StatusCode::OK, response.text().clone()));
-            }
-            Some(Ok(message)) => break Some(message),
-            Some(Err(Refusal::SessionEnded)) => return Err(Rejection::UnknownSession),
-            // Another call may have an answer.
-            Some(Err(Refusal::Cancelled)) => {}
-            None => return Ok(events::response(Body::empty())),
-        }
-    };
-    calls.begin_stream();
-    let said = said.map(|message| calls.event(&message));
-    Ok(events::response(Body::stream(AnswerStream {
-        first: events::joined(calls.priming(), said),
-        session_ended: Box::pin(calls.session().ended()),
-        seat: Seat::taken_by(calls),
-        silence: Silence::new(keep_alive),
-        is_over: false,
-    })))
 }
 
 /// What a client is told whose session ended under its call. One without a

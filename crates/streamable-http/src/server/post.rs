@@ -49,45 +49,21 @@ where
     R: http_body::Body<Data = Bytes> + Send + Unpin,
     Cause: From<R::Error>,
 {
-    let (post, posted) = match read(shared, headers, body, peer).await {
-        Ok(read) => read,
+    let post = match Post::begun(shared, headers, peer) {
+        Ok(post) => post,
         Err(rejection) => return rejection.to_response(None),
     };
-    match posted {
-        wharf_proto::Body::Single(Message::Request(request)) => post.request(request).await,
-        wharf_proto::Body::Single(message) => Box::pin(post.said(message)).await,
-        wharf_proto::Body::Batch(messages) => Box::pin(post.batch(messages)).await,
+    let text = match collect(body, post.max_body()).within(shared.settings.body_timeout).await {
+        Ok(text) => text,
+        Err(error) => return unread(error, post.session.err()).to_response(None),
+    };
+    match wharf_proto::Body::parse(text) {
+        Ok(wharf_proto::Body::Single(Message::Request(request))) => post.request(request).await,
+        Ok(wharf_proto::Body::Single(message)) => Box::pin(post.said(message)).await,
+        Ok(wharf_proto::Body::Batch(messages)) => Box::pin(post.batch(messages)).await,
+        Err(error) => Err(of_no_request(Rejection::Malformed(error))),
     }
     .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
-}
-
-async fn read<'a, B, R>(
-    shared: &'a Arc<Shared<B>>,
-    headers: &'a HeaderMap,
-    body: R,
-    peer: Option<SocketAddr>,
-) -> Result<(Post<'a, B>, wharf_proto::Body), Rejection>
-where
-    B: Backend,
-    R: http_body::Body<Data = Bytes> + Send + Unpin,
-    Cause: From<R::Error>,
-{
-    let form = Form::of(headers, shared.settings.answers)?;
-    if !is_json(headers) {
-        return Err(Rejection::NotJson);
-    }
-    // Looked for before the body is read, so that who has none cannot make us
-    // read a large one; missed only when it is known not to be `initialize`.
-    let session = shared.session(headers);
-    let max_body = shared.settings.max_body;
-    let limit = if session.is_ok() { max_body } else { max_body.min(MAX_HELLO) };
-    let text = match collect(body, limit).within(shared.settings.body_timeout).await {
-        Ok(text) => text,
-        Err(error) => return Err(unread(error, session.err())),
-    };
-    let posted = wharf_proto::Body::parse(text).map_err(Rejection::Malformed)?;
-    let post = Post { shared, caller: Caller { headers, peer }, form, session };
-    Ok((post, posted))
 }
 
 /// What a body is refused for that was not read to its end.
@@ -106,24 +82,50 @@ type Rejected = (Rejection, Option<RequestId>);
 
 // === impl Post ===
 
-impl<B: Backend> Post<'_, B> {
+impl<'a, B: Backend> Post<'a, B> {
+    /// What its headers say. The session is looked for before the body is read,
+    /// so that who has none cannot make us read a large one; it is missed only
+    /// when the body is known not to be `initialize`.
+    fn begun(
+        shared: &'a Arc<Shared<B>>,
+        headers: &'a HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<Self, Rejection> {
+        let form = Form::of(headers, shared.settings.answers)?;
+        if !is_json(headers) {
+            return Err(Rejection::NotJson);
+        }
+        let session = shared.session(headers);
+        Ok(Self { shared, caller: Caller { headers, peer }, form, session })
+    }
+
+    /// How large the body may be.
+    fn max_body(&self) -> usize {
+        let max_body = self.shared.settings.max_body;
+        if self.session.is_ok() { max_body } else { max_body.min(MAX_HELLO) }
+    }
+
     async fn request(self, request: Request) -> Result<Response<Body>, Rejected> {
         let id = request.id().clone();
         let answered = if request.method() == method::INITIALIZE {
             // Rare and large: every call would have to make room for it.
             Box::pin(self.initialize(request)).await
         } else {
-            self.call(request).await
+            let (form, keep_alive) = (self.form, self.shared.settings.keep_alive);
+            match self.call(request) {
+                Ok(calls) => answer::answer(calls, form, Count::One, keep_alive).await,
+                Err(rejection) => Err(rejection),
+            }
         };
         answered.map_err(|rejection| (rejection, Some(id)))
     }
 
-    async fn call(self, request: Request) -> Result<Response<Body>, Rejection> {
-        let shared = self.shared;
+    /// Begins a call. A future of its own would be moved with all that it is
+    /// to hold.
+    fn call(self, request: Request) -> Result<InCare<B>, Rejection> {
         let session = still_open(self.session)?;
-        let exchange = shared.backend.call(&session.state, request, self.caller);
-        let calls = InCare::new(shared, Calls::one(exchange), session);
-        answer::answer(calls, self.form, Count::One, shared.settings.keep_alive).await
+        let exchange = self.shared.backend.call(&session.state, request, self.caller);
+        Ok(InCare::new(self.shared, Calls::one(exchange), session))
     }
 
     /// Opens a session. A session id in the headers is not looked at: a
