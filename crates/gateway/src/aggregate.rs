@@ -62,7 +62,7 @@ impl Aggregate {
         let request = trace::joined(request, caller.headers);
         let (fleet, downstream) = (&self.fleet, &guest.downstream);
         let route = routes::route(Arc::clone(fleet), Arc::clone(downstream), request.clone());
-        Answering::Relay(Relay::new(fleet, downstream, request, route))
+        Answering::Relay(Relay::new(downstream, request, route))
     }
 }
 

@@ -55,7 +55,7 @@ impl Backend for Direct {
             return Answering::at_once(Response::success(request.id(), &Json::empty_object()));
         }
         let request = trace::joined(request, caller.headers);
-        Answering::Relay(Relay::to(&self.fleet, session, &self.upstream, request))
+        Answering::Relay(Relay::to(session, &self.upstream, request))
     }
 
     async fn notify(&self, session: &Arc<Downstream>, notification: Notification) {

@@ -119,6 +119,10 @@ impl Downstream {
         }
     }
 
+    pub(crate) const fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
+    }
+
     /// The number of the client.
     pub(crate) const fn client(&self) -> u64 {
         self.identity.client

@@ -24,7 +24,6 @@ use crate::{
     downstream::{Downstream, Said, sets_up},
     ear::Place,
     error::Failure,
-    fleet::Fleet,
     settings::SESSION_REPLACED,
     tokens::Pledge,
     trace,
@@ -38,7 +37,6 @@ use crate::{
 /// A call that provably did not run, because the session was gone, is made
 /// again on another session; the client does not notice.
 pub(crate) struct Relay {
-    fleet: Arc<Fleet>,
     downstream: Arc<Downstream>,
     request: Request,
     entry: Entry,
@@ -92,7 +90,7 @@ struct Calling {
     /// Where it hears what its session says unasked, if it has to.
     place: Option<Place>,
     /// The answer, while something that was said before it is brought first.
-    answer: Option<Response>,
+    answer: Option<Box<Response>>,
     /// Its progress token, if it may become a task.
     pledge: Option<Pledge>,
 }
@@ -119,36 +117,28 @@ enum Setback {
 impl Relay {
     /// Carries `request` to where `route` leads.
     pub(crate) fn new(
-        fleet: &Arc<Fleet>,
         downstream: &Arc<Downstream>,
         request: Request,
         route: impl Future<Output = Route> + Send + 'static,
     ) -> Box<Self> {
-        Self::begun(fleet, downstream, request, Leg::Routing(Box::pin(route)))
+        Self::begun(downstream, request, Leg::Routing(Box::pin(route)))
     }
 
     /// The same, where it is known from the beginning which upstream it is.
     pub(crate) fn to(
-        fleet: &Arc<Fleet>,
         downstream: &Arc<Downstream>,
         upstream: &Arc<Upstream>,
         request: Request,
     ) -> Box<Self> {
-        let mut relay = Self::begun(fleet, downstream, request.clone(), Leg::Over);
+        let mut relay = Self::begun(downstream, request.clone(), Leg::Over);
         let span = relay.span.clone();
         span.in_scope(|| relay.set_out(Arc::clone(upstream), request));
         relay
     }
 
     /// Boxed, since whoever answers a client moves it from hand to hand.
-    fn begun(
-        fleet: &Arc<Fleet>,
-        downstream: &Arc<Downstream>,
-        request: Request,
-        leg: Leg,
-    ) -> Box<Self> {
+    fn begun(downstream: &Arc<Downstream>, request: Request, leg: Leg) -> Box<Self> {
         Box::new(Self {
-            fleet: Arc::clone(fleet),
             downstream: Arc::clone(downstream),
             entry: downstream.enter(request.id()),
             span: trace::span(&request),
@@ -191,13 +181,13 @@ impl Relay {
     fn begin_again(&mut self, leased: Leased, error: CallError) {
         self.retries += 1;
         self.may_have_run |= error.fate == Fate::MayHaveRun;
-        let (fleet, downstream) = (Arc::clone(&self.fleet), Arc::clone(&self.downstream));
+        let downstream = Arc::clone(&self.downstream);
         self.leg = Leg::Leasing(Box::pin(async move {
             let Leased { upstream, request, lease: lost, .. } = leased;
             drop(lost);
             let may_have_run = error.fate == Fate::MayHaveRun;
             let failed = Failure::Call { upstream: upstream.id().clone(), source: error };
-            if may_have_run && !fleet.is_repeatable(&upstream, &request).await {
+            if may_have_run && !downstream.fleet().is_repeatable(&upstream, &request).await {
                 return Err(failed.into());
             }
             tracing::debug!(failure = %failed, "a call is made again");
@@ -399,13 +389,13 @@ impl Calling {
             return Poll::Ready(Ok(message));
         }
         if let Some(answer) = self.answer.take() {
-            return Poll::Ready(Ok(answer.into()));
+            return Poll::Ready(Ok((*answer).into()));
         }
         let message = std::task::ready!(self.call.poll_next(cx))?;
         let Message::Response(answer) = message else { return Poll::Ready(Ok(message)) };
         // What was said before it may have come in since.
         if let Poll::Ready(Ok(message)) = place.poll_heard(&self.leased.lease, cx) {
-            self.answer = Some(answer);
+            self.answer = Some(Box::new(answer));
             return Poll::Ready(Ok(message));
         }
         Poll::Ready(Ok(answer.into()))

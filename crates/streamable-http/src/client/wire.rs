@@ -138,6 +138,9 @@ impl Wire {
         // A clone has room for what it holds and no more. The length is what
         // each POST has of its own: held here, it is in a clone's room.
         headers.insert(header::CONTENT_LENGTH, 0.into());
+        // To replace a header, too, there must be room for one more, which a
+        // clone has in its index.
+        headers.reserve(1);
         let headers = headers.clone();
         // A link shakes hands once: what it agreed on first holds.
         let _ = self.agreed.set(Agreed { revision, headers });
