@@ -9,12 +9,16 @@ use std::{
     task::{Context, Poll},
 };
 
+use foldhash::quality::RandomState;
 use futures_util::task::AtomicWaker;
 use wharf_proto::RequestId;
 
 /// The calls of one client, by the ids that it has given them.
 #[derive(Default)]
-pub(crate) struct Calls(Mutex<HashMap<RequestId, Arc<Cancellation>>>);
+pub(crate) struct Calls(Mutex<Book>);
+
+/// The ids are the client's: one that chooses them badly has itself to blame.
+type Book = HashMap<RequestId, Arc<Cancellation>, RandomState>;
 
 /// A call's entry in its client's book: dropping it takes the entry out.
 pub(crate) struct Entry {
@@ -50,7 +54,7 @@ impl Calls {
         cancellation.waker.wake();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Arc<Cancellation>>> {
+    fn lock(&self) -> MutexGuard<'_, Book> {
         self.0.lock().expect("nothing panics while holding it")
     }
 }

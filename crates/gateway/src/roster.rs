@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::watch;
 use wharf_http::{ClientSettings, HttpClient};
 use wharf_pool::{CloseReason, Key};
@@ -32,7 +33,8 @@ pub struct Upstreams {
 #[derive(Default)]
 pub(crate) struct Roster {
     all: Vec<Arc<Upstream>>,
-    places: HashMap<Arc<str>, usize>,
+    /// By their ids, which the configuration gives and no client.
+    places: HashMap<Arc<str>, usize, RandomState>,
 }
 
 /// What has become of the upstreams.

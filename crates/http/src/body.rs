@@ -237,6 +237,10 @@ where
                         return Poll::Ready(Err(CollectError::TooLarge { limit }));
                     }
                     this.read.push(data);
+                    // Where the length was announced, its end need not be asked for.
+                    if this.body.is_end_stream() {
+                        return Poll::Ready(Ok(this.read.take()));
+                    }
                 }
                 Some(Err(source)) => {
                     let source = source.into();
@@ -328,6 +332,30 @@ mod tests {
         let bytes = Bytes::from(vec![b'x'; 100]);
         let read = collect(Body::full(bytes.clone()), 100).await.expect("fits");
         assert_eq!(read.as_ptr(), bytes.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_body_of_an_announced_length_is_not_asked_for_its_end() {
+        struct Announced(Option<&'static str>);
+
+        impl HttpBody for Announced {
+            type Data = Bytes;
+            type Error = Infallible;
+
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                _: &mut Context<'_>,
+            ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                let data = self.0.take().expect("it is not asked again");
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from(data)))))
+            }
+
+            fn is_end_stream(&self) -> bool {
+                self.0.is_none()
+            }
+        }
+
+        assert_eq!(collect(Announced(Some("all")), 3).await.expect("it is whole"), "all");
     }
 
     #[tokio::test]

@@ -11,7 +11,7 @@ use std::{
 
 use http::{
     Uri,
-    uri::{Authority, Scheme},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use tokio::{
     runtime::Handle,
@@ -199,14 +199,16 @@ async fn keep(idle: Weak<Idle>, alarm: Arc<Alarm>, limit: Duration) {
 // === impl Place ===
 
 impl Place {
-    /// Where `uri` leads; `None` where it is not absolute, or not of HTTP.
-    pub(crate) fn of(uri: &Uri) -> Option<Self> {
-        let scheme = uri.scheme()?;
-        let is_https = *scheme == Scheme::HTTPS;
-        if !is_https && *scheme != Scheme::HTTP {
-            return None;
-        }
-        Some(Self { is_https, authority: uri.authority()?.clone() })
+    /// Takes a URI apart: where it leads, `None` where it is not absolute, or
+    /// not of HTTP; and what to ask for there.
+    pub(crate) fn split(uri: Uri) -> (Option<Self>, Uri) {
+        let parts = uri.into_parts();
+        let path = parts.path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let place = parts.scheme.zip(parts.authority).and_then(|(scheme, authority)| {
+            let is_https = scheme == Scheme::HTTPS;
+            (is_https || scheme == Scheme::HTTP).then_some(Self { is_https, authority })
+        });
+        (place, path.into())
     }
 
     /// The URI to dial.
@@ -214,7 +216,7 @@ impl Place {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(if self.is_https { Scheme::HTTPS } else { Scheme::HTTP });
         parts.authority = Some(self.authority.clone());
-        parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/"));
+        parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Uri::from_parts(parts).expect("it has a scheme, an authority and a path")
     }
 }

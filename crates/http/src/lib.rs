@@ -8,6 +8,7 @@ mod connection;
 mod dial;
 mod events;
 mod gate;
+mod gather;
 mod guard;
 mod head_timer;
 mod id;

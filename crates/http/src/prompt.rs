@@ -26,6 +26,8 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
+use crate::gather::Gather;
+
 /// Connects as [`HttpConnector`] does.
 #[derive(Debug, Clone)]
 pub(crate) struct PromptConnector {
@@ -36,7 +38,7 @@ pub(crate) struct PromptConnector {
 /// A TCP connection.
 #[derive(Debug)]
 pub(crate) struct Prompt {
-    stream: TokioIo<TcpStream>,
+    stream: Gather<TokioIo<TcpStream>>,
     promptness: Promptness,
 }
 
@@ -72,7 +74,7 @@ impl Service<Uri> for PromptConnector {
         let is_prompt = self.is_prompt;
         Box::pin(async move {
             let stream = connecting.await?;
-            Ok(Prompt { stream, promptness: Promptness::new(is_prompt) })
+            Ok(Prompt { stream: Gather::new(stream), promptness: Promptness::new(is_prompt) })
         })
     }
 }
@@ -89,7 +91,7 @@ impl Prompt {
     fn acknowledge(&self) {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         // Where it cannot be had, the connection is only slower.
-        let _ = self.stream.inner().set_quickack(true);
+        let _ = self.stream.get_ref().inner().set_quickack(true);
     }
 }
 
@@ -178,6 +180,6 @@ impl Write for Prompt {
 
 impl Connection for Prompt {
     fn connected(&self) -> Connected {
-        self.stream.connected()
+        self.stream.get_ref().connected()
     }
 }

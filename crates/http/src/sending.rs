@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri, header::HOST, uri::PathAndQuery};
+use http::{Request, Response, header::HOST};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use wharf_proto::transport::{CallError, Fate, Fault};
 
@@ -54,19 +54,16 @@ struct Sent {
 
 impl Sending {
     pub(crate) fn new(client: HttpClient, request: Request<Bytes>) -> Self {
-        let place = Place::of(request.uri());
         let (mut head, body) = request.into_parts();
         let (body, progress) = Outgoing::new(body);
-        let mut sending = Self { client, place, stage: Stage::Over, progress };
-        if sending.place.is_some() {
-            if !head.headers.contains_key(HOST) {
-                head.headers.insert(HOST, host_header(&head.uri));
-            }
-            // A connection leads to one place, so that it need not be said.
-            let path = head.uri.into_parts().path_and_query;
-            head.uri = Uri::from(path.unwrap_or_else(|| PathAndQuery::from_static("/")));
-            sending.begin(Request::from_parts(head, body));
+        if !head.headers.contains_key(HOST) {
+            head.headers.insert(HOST, host_header(&head.uri));
         }
+        // A connection leads to one place, so that it need not be said.
+        let (place, path) = Place::split(head.uri);
+        head.uri = path;
+        let mut sending = Self { client, place, stage: Stage::Over, progress };
+        sending.begin(Request::from_parts(head, body));
         sending
     }
 

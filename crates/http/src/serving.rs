@@ -20,6 +20,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::{
     Body, Handle,
     gate::{AT_A_STRETCH, DRIVER, Gate, Signal},
+    gather::Gather,
     head_timer::HeadTimer,
 };
 
@@ -64,8 +65,8 @@ pub(crate) fn serve_connection<H: Handle>(
         Attended::new(answer(handle, request, peer), Arc::clone(&answer_signal))
     });
     let mut http = http.clone();
-    let connection =
-        http.timer(HeadTimer::default()).serve_connection(TokioIo::new(stream), service);
+    let stream = Gather::new(TokioIo::new(stream));
+    let connection = http.timer(HeadTimer::default()).serve_connection(stream, service);
     Serving::new(connection, stop, gate)
 }
 

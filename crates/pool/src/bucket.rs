@@ -201,10 +201,10 @@ impl<L: Link> Bucket<L> {
 
     /// Takes a lease back: to the first in line, else to the sessions with
     /// room.
-    pub(crate) fn give_back(&self, session: Session<L>) {
+    pub(crate) fn give_back(&self, session: &Session<L>) {
         let usage = session.usage();
         let mut state = self.lock();
-        let leases = usage.leases.fetch_sub(1, Relaxed) - 1;
+        let leases = usage.take_back();
         session.touch();
         if session.is_closed() {
             if leases == 0 {
@@ -222,19 +222,19 @@ impl<L: Link> Bucket<L> {
             return;
         }
         if leases == 0 && usage.is_suspect.swap(false, Relaxed) {
-            state.examine(&session);
+            state.examine(session);
             session.order(Order::Examine);
             return;
         }
-        usage.leases.fetch_add(1, Relaxed);
-        if let Err(session) = state.line.grant(session) {
-            session.usage().leases.fetch_sub(1, Relaxed);
+        usage.lend();
+        if !state.line.grant(session) {
+            usage.take_back();
             if leases == 0 {
-                self.offer(&session);
+                self.offer(session);
             }
             // With other leases out it has never left the spare ones.
-            if leases + 1 == session.usage().capacity.load(Relaxed) || leases == 0 {
-                state.put_spare(session);
+            if leases + 1 == usage.capacity.load(Relaxed) || leases == 0 {
+                state.put_spare(session.clone());
             }
         }
     }
@@ -363,8 +363,7 @@ impl<L: Link> State<L> {
                 continue;
             }
             let session = session.clone();
-            let leases = session.usage().leases.fetch_add(1, Relaxed) + 1;
-            if leases >= session.usage().capacity.load(Relaxed) {
+            if session.usage().lend() >= session.usage().capacity.load(Relaxed) {
                 self.spare.pop();
             }
             return Some(session);
@@ -386,9 +385,9 @@ impl<L: Link> State<L> {
     fn seat(&mut self, session: &Session<L>) {
         let usage = session.usage();
         while usage.leases.load(Relaxed) < usage.capacity.load(Relaxed) {
-            usage.leases.fetch_add(1, Relaxed);
-            if self.line.grant(session.clone()).is_err() {
-                usage.leases.fetch_sub(1, Relaxed);
+            usage.lend();
+            if !self.line.grant(session) {
+                usage.take_back();
                 self.put_spare(session.clone());
                 return;
             }

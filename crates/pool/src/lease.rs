@@ -44,7 +44,7 @@ impl<L: Link> Deref for Lease<L> {
 
 impl<L: Link> Drop for Lease<L> {
     fn drop(&mut self) {
-        self.bucket.give_back(self.session.clone());
+        self.bucket.give_back(&self.session);
     }
 }
 

@@ -43,17 +43,14 @@ impl<L: Link> Line<L> {
         granted
     }
 
-    /// Grants the session to the first who still waits; gives it back where
-    /// nobody does.
-    pub(crate) fn grant(&mut self, mut session: Session<L>) -> Result<(), Session<L>> {
+    /// Grants the session to the first who still waits. Whether anybody does.
+    pub(crate) fn grant(&mut self, session: &Session<L>) -> bool {
         while let Some(waiter) = self.waiters.pop_front() {
-            match waiter.send(Ok(session)) {
-                Ok(()) => return Ok(()),
-                Err(Ok(unwanted)) => session = unwanted,
-                Err(Err(_)) => unreachable!("a session was sent"),
+            if waiter.send(Ok(session.clone())).is_ok() {
+                return true;
             }
         }
-        Err(session)
+        false
     }
 
     /// Tells everybody that there is no session to be had.

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use foldhash::fast::RandomState;
 use wharf_proto::transport::Link;
 
 use crate::{Key, bucket::Bucket};
@@ -17,13 +18,14 @@ pub(crate) struct Registry<L: Link> {
     shards: [RwLock<Shard<L>>; SHARDS],
 }
 
-type Shard<L> = HashMap<Key, Arc<Bucket<L>>>;
+/// A key has its hash with it: nothing is left to do but to put it in its place.
+type Shard<L> = HashMap<Key, Arc<Bucket<L>>, RandomState>;
 
 // === impl Registry ===
 
 impl<L: Link> Registry<L> {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::new(HashMap::new())) }
+        Self { shards: std::array::from_fn(|_| RwLock::default()) }
     }
 
     fn shard(&self, key: &Key) -> &RwLock<Shard<L>> {

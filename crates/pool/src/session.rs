@@ -356,6 +356,21 @@ impl Usage {
         self.is_examined.load(Ordering::Relaxed)
     }
 
+    /// Counts one lease more; how many there are then. Under the lock of its
+    /// bucket nobody else counts, so that it is read and written and no more.
+    pub(crate) fn lend(&self) -> usize {
+        let leases = self.leases.load(Ordering::Relaxed) + 1;
+        self.leases.store(leases, Ordering::Relaxed);
+        leases
+    }
+
+    /// Counts one lease less, as [`Usage::lend`] does; how many are left.
+    pub(crate) fn take_back(&self) -> usize {
+        let leases = self.leases.load(Ordering::Relaxed) - 1;
+        self.leases.store(leases, Ordering::Relaxed);
+        leases
+    }
+
     /// Has it leased no more. Why it is not: the first reason counts.
     pub(crate) fn retire(&self, reason: CloseReason) -> &CloseReason {
         let _ = self.retiring.set(reason);

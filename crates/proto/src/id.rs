@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use crate::{Json, Text};
+use crate::{Json, Text, json::Borrowed};
 
 /// The id of a JSON-RPC request: a string or an integer of any size.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -41,7 +41,12 @@ impl RequestId {
     /// anything else that is neither a string nor an integer.
     #[must_use]
     pub fn from_json(json: &Json) -> Option<Self> {
-        Scalar::from_json(json).filter(Scalar::is_whole).map(Self)
+        Self::from_text(json.as_str())
+    }
+
+    /// Reads an id from text that is known to be JSON.
+    pub(crate) fn from_text(json: &str) -> Option<Self> {
+        Scalar::from_text(json).filter(Scalar::is_whole).map(Self)
     }
 
     /// The id's JSON text.
@@ -87,7 +92,7 @@ impl ProgressToken {
     /// Reads a token from its JSON text: a string or a number.
     #[must_use]
     pub fn from_json(json: &Json) -> Option<Self> {
-        Scalar::from_json(json).map(Self)
+        Scalar::from_text(json.as_str()).map(Self)
     }
 
     /// The token's JSON text.
@@ -153,14 +158,16 @@ impl fmt::Debug for SessionId {
 impl Scalar {
     /// Ids are short and outlive the message they come with: so they hold
     /// none of it.
-    fn from_json(json: &Json) -> Option<Self> {
+    fn from_text(json: &str) -> Option<Self> {
         match json.as_bytes().first()? {
-            b'"' => json.to_text().map(|text| Self::String(text.detached())),
+            b'"' => {
+                let text: Borrowed<'_> = serde_json::from_str(json).ok()?;
+                Some(Self::String(text.0.as_ref().into()))
+            }
             b'-' | b'0'..=b'9' => {
-                let digits = json.as_str();
                 // "-0" is an integer too, but would come back as "0".
-                let number = digits.parse().ok().filter(|_| digits != "-0");
-                Some(number.map_or_else(|| Self::Number(digits.into()), Self::Integer))
+                let number = json.parse().ok().filter(|_| json != "-0");
+                Some(number.map_or_else(|| Self::Number(json.into()), Self::Integer))
             }
             _ => None,
         }

@@ -51,13 +51,6 @@ impl Text {
         str::from_utf8(&self.0).expect("checked when it was made")
     }
 
-    /// The text in bytes of its own: for one who keeps it, while the message
-    /// that it was cut out of, and the buffer around that, are let go.
-    #[must_use]
-    pub(crate) fn detached(&self) -> Self {
-        Self::from(self.as_str())
-    }
-
     /// The bytes of the text.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

@@ -31,7 +31,7 @@ impl<L: Link> Drop for Ticket<L> {
     fn drop(&mut self) {
         self.granted.close();
         if let Ok(Ok(session)) = self.granted.try_recv() {
-            self.bucket.give_back(session);
+            self.bucket.give_back(&session);
         }
     }
 }

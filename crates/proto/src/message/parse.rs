@@ -107,10 +107,9 @@ impl Message {
         }
         let members: Members<'_> =
             serde_json::from_str(text).map_err(|error| misfit(&bytes, &error))?;
-        let id = members.id.map(|raw| Json::slice_of(&bytes, raw));
         classify(&bytes, &members).map_err(|flaw| ParseError::NotJsonRpc {
             index: None,
-            id: id.as_ref().and_then(RequestId::from_json),
+            id: members.id.and_then(|id| RequestId::from_text(id.get())),
             flaw,
         })
     }
@@ -121,42 +120,40 @@ fn classify(text: &Bytes, members: &Members<'_>) -> Result<Message, Flaw> {
         return Err(Flaw::Version);
     }
     let slice = |raw| Json::slice_of(text, raw);
-    match (&members.method, members.result.map(slice), members.error.map(slice)) {
+    match (&members.method, members.result, members.error) {
         (Some(method), None, None) => call(text, members, named(text, method)),
-        (None, Some(result), None) => answer(text, members, Outcome::Result(result)),
-        (None, None, Some(error)) => answer(text, members, Outcome::Error(error)),
+        (None, Some(result), None) => answer(text, members, Outcome::Result(slice(result))),
+        (None, None, Some(error)) => answer(text, members, Outcome::Error(slice(error))),
         (None, None, None) => Err(Flaw::Nothing),
         _ => Err(Flaw::Ambiguous),
     }
 }
 
 fn call(text: &Bytes, members: &Members<'_>, method: Text) -> Result<Message, Flaw> {
-    let params = members.params.map(|raw| Json::slice_of(text, raw));
     // `null` is not allowed, but some clients mean "none" by it.
-    let params = params.filter(|params| params.as_str() != "null");
-    if !params.as_ref().is_none_or(|params| matches!(params.as_bytes()[0], b'{' | b'[')) {
+    let params = members.params.filter(|params| params.get() != "null");
+    if !params.is_none_or(|params| params.get().starts_with(['{', '['])) {
         return Err(Flaw::Params);
     }
+    let params = params.map(|params| Json::slice_of(text, params));
     let text = text.clone();
-    let Some(id) = members.id.map(|raw| Json::slice_of(&text, raw)) else {
+    let Some(id) = members.id else {
         return Ok(Notification { text, method, params }.into());
     };
-    let id_at = json::offset_of(&text, id.as_bytes());
-    let id = RequestId::from_json(&id).ok_or(Flaw::Id)?;
+    let id_at = json::offset_of(&text, id.get().as_bytes());
+    let id = RequestId::from_text(id.get()).ok_or(Flaw::Id)?;
     Ok(Request { text, id, id_at, method, params }.into())
 }
 
 fn answer(text: &Bytes, members: &Members<'_>, outcome: Outcome) -> Result<Message, Flaw> {
-    let text = text.clone();
-    let raw = members.id.map(|raw| Json::slice_of(&text, raw));
-    let id_at = raw.as_ref().map(|raw| json::offset_of(&text, raw.as_bytes()));
-    let id = match (&raw, &outcome) {
+    let raw = members.id.map(RawValue::get);
+    let id = match (raw, &outcome) {
         // An error may say that it could not read the id it answers.
-        (None, Outcome::Error(_)) => None,
-        (Some(raw), Outcome::Error(_)) if raw.as_str() == "null" => None,
-        (raw, _) => Some(raw.as_ref().and_then(RequestId::from_json).ok_or(Flaw::Id)?),
+        (None | Some("null"), Outcome::Error(_)) => None,
+        (raw, _) => Some(raw.and_then(RequestId::from_text).ok_or(Flaw::Id)?),
     };
-    Ok(Response { text, id, id_at, outcome }.into())
+    let id_at = raw.map(|raw| json::offset_of(text, raw.as_bytes()));
+    Ok(Response { text: text.clone(), id, id_at, outcome }.into())
 }
 
 /// The method as a slice of the text, unless it was written with escapes.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wharf_proto::{SessionId, Text, server::Backend};
@@ -25,8 +26,9 @@ pub(super) struct Table<B: Backend> {
 /// Room for one session. Whoever holds it may put one in.
 pub(super) struct Place(#[expect(dead_code, reason = "held for its Drop")] OwnedSemaphorePermit);
 
-/// By the sessions' ids.
-type Shard<B> = HashMap<Text, Entry<B>>;
+/// By the sessions' ids, which no client chooses: the hash need not withstand one
+/// who does.
+type Shard<B> = HashMap<Text, Entry<B>, RandomState>;
 
 struct Entry<B: Backend> {
     session: Arc<Session<B>>,
