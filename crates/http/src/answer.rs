@@ -28,7 +28,7 @@ pub struct Answer {
 /// The connection that an answer comes on, and where it is kept afterwards.
 #[derive(Debug)]
 pub(crate) struct Source {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Box<Connection>,
     pub(crate) place: Place,
     pub(crate) home: Weak<Idle>,
 }

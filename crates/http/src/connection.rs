@@ -33,12 +33,12 @@ type HeadOutcome = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>;
 
 /// A connection that has no task of its own: the call that uses it drives it,
 /// so that a call takes no detour over another task and another thread, and
-/// dropping it closes the connection.
+/// dropping it closes the connection. Boxed, since it goes from hand to hand.
 pub(crate) struct Connection {
     sender: http1::SendRequest<Outgoing>,
     /// Until its end. What still waits for something then learns of the end
     /// by the driver's being dropped, and not before.
-    driver: Option<Box<http1::Connection<Transport, Outgoing>>>,
+    driver: Option<http1::Connection<Transport, Outgoing>>,
     gate: Arc<Gate>,
     driver_bell: Waker,
     user_bell: Waker,
@@ -56,7 +56,7 @@ impl Connection {
     pub(crate) async fn new(
         transport: Transport,
         counted: TaskTrackerToken,
-    ) -> hyper::Result<Self> {
+    ) -> hyper::Result<Box<Self>> {
         let tcp = match &transport {
             MaybeHttpsStream::Http(tcp) => tcp,
             MaybeHttpsStream::Https(tls) => tls.inner().get_ref().0.inner(),
@@ -64,16 +64,16 @@ impl Connection {
         let promptness = tcp.promptness();
         let (sender, driver) = http1::handshake(transport).await?;
         let gate = Arc::new(Gate::default());
-        Ok(Self {
+        Ok(Box::new(Self {
             sender,
-            driver: Some(Box::new(driver)),
+            driver: Some(driver),
             driver_bell: gate.bell::<DRIVER>(),
             user_bell: gate.bell::<USER>(),
             gate,
             is_awaited: false,
             promptness,
             _counted: counted,
-        })
+        }))
     }
 
     /// Queues a request. It is sent when the connection is driven; the
@@ -172,12 +172,9 @@ impl Connection {
     }
 }
 
-fn poll_driver(
-    driver: &mut Option<Box<http1::Connection<Transport, Outgoing>>>,
-    cx: &mut Context<'_>,
-) {
+fn poll_driver(driver: &mut Option<http1::Connection<Transport, Outgoing>>, cx: &mut Context<'_>) {
     if let Some(running) = driver
-        && Pin::new(&mut **running).poll(cx).is_ready()
+        && Pin::new(running).poll(cx).is_ready()
     {
         // What went wrong is told to the head or the body, too.
         *driver = None;
@@ -221,7 +218,7 @@ mod tests {
         }
     }
 
-    async fn connect() -> (Connection, TcpStream) {
+    async fn connect() -> (Box<Connection>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let to = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
         let dialling =

@@ -38,7 +38,7 @@ pub(crate) struct DialTimedOut {
 }
 
 /// A connection being made.
-pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Connection, BoxError>> + Send>>;
+pub(crate) type Dialling = Pin<Box<dyn Future<Output = Result<Box<Connection>, BoxError>> + Send>>;
 
 /// Makes connections. Clones share the certificates,
 /// which are read when the first https URL is dialled and not before.

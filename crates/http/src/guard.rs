@@ -2,7 +2,10 @@
 //! through a name that it had bound to this machine (DNS rebinding;
 //! transports, security warning).
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, OnceLock},
+};
 
 use http::{HeaderMap, HeaderName, StatusCode, header, uri::Authority};
 
@@ -23,6 +26,9 @@ pub struct Guard {
     is_loopback: bool,
     hosts: Allowed<String>,
     origins: Allowed<String>,
+    /// The first `Host` that was served, as it was written: nearly everybody
+    /// says the same.
+    usual: Arc<OnceLock<Box<str>>>,
 }
 
 /// Answered with 403.
@@ -35,6 +41,9 @@ pub enum Forbidden {
     #[error("pages of the origin in the Origin header may not call this server")]
     Origin,
 }
+
+/// Longer than a name can be, with its port; nothing longer is kept.
+const MAX_KEPT: usize = 300;
 
 #[derive(Debug, Clone)]
 enum Allowed<T> {
@@ -52,6 +61,7 @@ impl Guard {
             is_loopback: is_loopback(address.ip()),
             hosts: Allowed::These(Vec::new()),
             origins: Allowed::These(Vec::new()),
+            usual: Arc::default(),
         }
     }
 
@@ -59,6 +69,8 @@ impl Guard {
     #[must_use]
     pub fn allow_host(mut self, host: &str) -> Self {
         self.hosts.add(host, bare(host));
+        // Where every name was served, no other is from now on.
+        self.usual = Arc::default();
         self
     }
 
@@ -77,18 +89,29 @@ impl Guard {
     ///
     /// [`Forbidden`], to be answered with 403.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), Forbidden> {
-        let host = only(headers, &header::HOST).map_err(|_| Forbidden::Host)?;
-        let host = match host {
+        let written = only(headers, &header::HOST).map_err(|_| Forbidden::Host)?;
+        if written.is_some_and(|host| self.is_usual(host)) && !headers.contains_key(header::ORIGIN)
+        {
+            return Ok(());
+        }
+        let host = match written {
             Some(host) => Some(host_of(host).ok_or(Forbidden::Host)?),
             None => None,
         };
         if !self.serves(host.as_deref()) {
             return Err(Forbidden::Host);
         }
+        if let Some(host) = written.filter(|host| host.len() <= MAX_KEPT) {
+            self.usual.get_or_init(|| host.into());
+        }
         match only(headers, &header::ORIGIN).map_err(|_| Forbidden::Origin)? {
             Some(origin) if !self.admits(origin, host.as_deref()) => Err(Forbidden::Origin),
             _ => Ok(()),
         }
+    }
+
+    fn is_usual(&self, host: &str) -> bool {
+        self.usual.get().is_some_and(|usual| **usual == *host)
     }
 
     fn serves(&self, host: Option<&str>) -> bool {

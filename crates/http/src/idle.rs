@@ -52,7 +52,7 @@ struct Kept {
 }
 
 struct Resting {
-    connection: Connection,
+    connection: Box<Connection>,
     since: Instant,
 }
 
@@ -81,7 +81,7 @@ impl Idle {
     }
 
     /// Takes a connection that leads to `place` and still works.
-    pub(crate) fn take(&self, place: &Place) -> Option<Connection> {
+    pub(crate) fn take(&self, place: &Place) -> Option<Box<Connection>> {
         loop {
             // Not examined, and if it is closed not dropped, under the lock.
             let mut connection = self.kept().places.get_mut(place)?.pop()?.connection;
@@ -93,7 +93,7 @@ impl Idle {
 
     /// Keeps a connection for whoever needs one next, if it can be used again
     /// and there is not enough of its kind.
-    pub(crate) fn keep(self: &Arc<Self>, place: Place, mut connection: Connection) {
+    pub(crate) fn keep(self: &Arc<Self>, place: Place, mut connection: Box<Connection>) {
         if self.per_place == 0 || !connection.rest(&self.waker) {
             return;
         }

@@ -44,7 +44,7 @@ enum Stage {
 }
 
 struct Sent {
-    connection: Connection,
+    connection: Box<Connection>,
     head: Head,
     /// The connection may turn out to have been closed before.
     is_kept: bool,
@@ -149,7 +149,7 @@ impl fmt::Debug for Sending {
 // === impl Sent ===
 
 impl Sent {
-    fn new(mut connection: Connection, request: Request<Outgoing>, is_kept: bool) -> Self {
+    fn new(mut connection: Box<Connection>, request: Request<Outgoing>, is_kept: bool) -> Self {
         let head = connection.send(request);
         Self { connection, head, is_kept }
     }

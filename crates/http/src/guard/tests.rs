@@ -99,3 +99,22 @@ fn a_header_that_stands_twice_is_refused() {
     twice.append(header::HOST, HeaderValue::from_static("b.example.com"));
     assert_eq!(guard.check(&twice), Err(Forbidden::Host));
 }
+
+#[test]
+fn that_a_host_was_served_excuses_no_origin_and_no_other_host() {
+    let guard = guard("127.0.0.1:80");
+    assert_eq!(check(&guard, "localhost:8080", ""), Ok(()));
+    assert_eq!(check(&guard, "localhost:8080", ""), Ok(()));
+    assert_eq!(check(&guard, "localhost:8080", "http://evil.example.com"), Err(Forbidden::Origin));
+    assert_eq!(check(&guard, "evil.example.com", ""), Err(Forbidden::Host));
+}
+
+#[test]
+fn a_guard_that_is_narrowed_forgets_whom_it_served() {
+    let open = guard("0.0.0.0:80");
+    assert_eq!(check(&open, "any.example.com", ""), Ok(()));
+    let narrow = open.clone().allow_host("one.example.com");
+    assert_eq!(check(&narrow, "any.example.com", ""), Err(Forbidden::Host));
+    assert_eq!(check(&narrow, "one.example.com", ""), Ok(()));
+    assert_eq!(check(&open, "any.example.com", ""), Ok(()));
+}
