@@ -25,8 +25,10 @@ use failure::{Exit, Failure};
 use plan::LogPlan;
 
 /// A call makes and drops some forty small things, on whichever thread it is.
+/// What is free is given out again last in, first out, while it is in the cache.
+#[cfg(not(target_env = "msvc"))]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let exit = run(&Args::parse()).unwrap_or_else(|failure| failure.report());

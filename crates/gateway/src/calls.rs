@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
 };
@@ -17,8 +17,14 @@ use wharf_proto::RequestId;
 #[derive(Default)]
 pub(crate) struct Calls(Mutex<Book>);
 
-/// The ids are the client's: one that chooses them badly has itself to blame.
-type Book = HashMap<RequestId, Arc<Cancellation>, RandomState>;
+#[derive(Default)]
+struct Book {
+    /// The number of the last call.
+    last: u64,
+    /// The ids are the client's: one that chooses them badly has itself to
+    /// blame.
+    calls: HashMap<RequestId, Arc<Cancellation>, RandomState>,
+}
 
 /// A call's entry in its client's book: dropping it takes the entry out.
 pub(crate) struct Entry {
@@ -40,16 +46,19 @@ struct Cancellation {
 impl Calls {
     /// Enters a call.
     pub(crate) fn enter(self: &Arc<Self>, id: &RequestId) -> Entry {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let cancellation = Arc::<Cancellation>::default();
-        self.lock().insert(id.clone(), Arc::clone(&cancellation));
+        let mut book = self.lock();
+        book.last += 1;
+        let number = book.last;
+        let before = book.calls.insert(id.clone(), Arc::clone(&cancellation));
+        drop(book);
+        drop(before);
         Entry { calls: Arc::clone(self), id: id.clone(), number, cancellation }
     }
 
     /// Cancels a call, if it is still under way.
     pub(crate) fn cancel(&self, id: &RequestId) {
-        let Some(cancellation) = self.lock().get(id).map(Arc::clone) else { return };
+        let Some(cancellation) = self.lock().calls.get(id).map(Arc::clone) else { return };
         cancellation.is_cancelled.store(true, Ordering::Release);
         cancellation.waker.wake();
     }
@@ -75,7 +84,7 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let mut calls = self.calls.lock();
+        let calls = &mut self.calls.lock().calls;
         // A client that uses an id twice has overwritten the first entry.
         let is_ours = |entry: &Arc<Cancellation>| Arc::ptr_eq(entry, &self.cancellation);
         match calls.remove(&self.id) {

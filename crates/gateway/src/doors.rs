@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
-use wharf_http::{Body, Guard, json_response};
+use wharf_http::{Body, Guard, Handle, json_response};
 use wharf_proto::server::Backend;
 use wharf_streamable_http::server as streamable_http;
 
@@ -25,6 +25,10 @@ pub(crate) struct Doors {
     guard: Guard,
     fleet: Arc<Fleet>,
 }
+
+/// Shows the requests of a connection to their doors.
+#[derive(Clone)]
+pub(crate) struct Porter(Arc<Doors>);
 
 /// The endpoint of one upstream.
 struct Direction {
@@ -61,11 +65,7 @@ impl Doors {
     }
 
     /// Answers one request.
-    pub(crate) async fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: Option<SocketAddr>,
-    ) -> Response<Body> {
+    async fn handle(&self, request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Body> {
         let path = request.uri().path();
         if let Some(entrance) = Entrance::of(path) {
             return self.aggregate.handle(entrance, request, peer).await;
@@ -176,6 +176,24 @@ impl Doors {
 impl fmt::Debug for Doors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Doors").field("sessions", &self.sessions()).finish()
+    }
+}
+
+// === impl Porter ===
+
+impl Porter {
+    pub(crate) fn of(doors: &Arc<Doors>) -> Self {
+        Self(Arc::clone(doors))
+    }
+}
+
+impl Handle for Porter {
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        self.0.handle(request, peer)
     }
 }
 

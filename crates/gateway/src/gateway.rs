@@ -15,7 +15,7 @@ use crate::{
     Reloaded, Settings, SetupError,
     admin::{Admin, Readiness},
     deadline,
-    doors::Doors,
+    doors::{Doors, Porter},
     fleet::Fleet,
 };
 
@@ -85,15 +85,9 @@ impl Gateway {
         let (stop, stop_admin) = (CancellationToken::new(), CancellationToken::new());
 
         let mut clients = JoinSet::new();
-        let handle = {
-            let doors = Arc::clone(&doors);
-            move |request, peer| {
-                let doors = Arc::clone(&doors);
-                async move { doors.handle(request, peer).await }
-            }
-        };
         let stopped = stop.clone().cancelled_owned();
-        clients.spawn(wharf_http::serve(listener, handle, AcceptSettings::default(), stopped));
+        let porter = Porter::of(&doors);
+        clients.spawn(wharf_http::serve(listener, porter, AcceptSettings::default(), stopped));
 
         let mut operators = JoinSet::new();
         if let Some(listener) = admin {

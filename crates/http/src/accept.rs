@@ -17,8 +17,8 @@ use crate::{Body, serving::serve_connection};
 /// something, such as file descriptors, that others may give back.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Answers requests. Closures of a request and the peer's address do; clones
-/// are made for every request and share what they stand on.
+/// Answers requests. Closures of a request and the peer's address do; a clone
+/// is made for every connection, and shares what it stands on with the others.
 pub trait Handle: Clone + Send + Sync + 'static {
     /// Answers one request. The future is dropped where the client goes away
     /// before it is ready.

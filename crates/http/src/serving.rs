@@ -60,9 +60,11 @@ pub(crate) fn serve_connection<H: Handle>(
 ) -> impl Future<Output = hyper::Result<()>> + Send + 'static {
     let gate = Arc::new(Gate::default());
     let answer_signal = Signal::of(&gate);
+    // Counted for each connection, so that calls on different ones do not meet.
+    let handle = Arc::new(handle);
     let service = service_fn(move |request| {
-        let handle = handle.clone();
-        Attended::new(answer(handle, request, peer), Arc::clone(&answer_signal))
+        let answer = answer(Arc::clone(&handle), request, peer);
+        Attended::new(answer, Arc::clone(&answer_signal))
     });
     let mut http = http.clone();
     let stream = Gather::new(TokioIo::new(stream));
@@ -71,7 +73,7 @@ pub(crate) fn serve_connection<H: Handle>(
 }
 
 async fn answer<H: Handle>(
-    handle: H,
+    handle: Arc<H>,
     request: Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response<Body>, Infallible> {
