@@ -28,7 +28,8 @@ pub fn accepts(headers: &HeaderMap, mime: &str) -> bool {
 /// the character set, are not looked at.
 #[must_use]
 pub fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|mime| mime.eq_ignore_ascii_case(names::JSON))
+    let is_plain = headers.get(header::CONTENT_TYPE).is_some_and(|value| value == names::JSON);
+    is_plain || media_type(headers).is_some_and(|mime| mime.eq_ignore_ascii_case(names::JSON))
 }
 
 /// The media type of the body that comes with `headers`, without parameters.

@@ -10,6 +10,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+mod scan;
+
+pub(crate) use scan::Scanner;
+
 use crate::Text;
 
 /// One JSON value as the text it was written in: key order, big integers,
@@ -42,11 +46,10 @@ pub enum NotJson {
 #[derive(Debug)]
 pub struct Splice {
     text: Bytes,
-    cuts: Vec<Cut>,
+    /// Mostly there is one, the id of a message.
+    first: Option<Cut>,
+    more: Vec<Cut>,
 }
-
-/// How many parts of a message are mostly changed: its id, and perhaps one more.
-const USUAL_CUTS: usize = 2;
 
 #[derive(Debug)]
 struct Cut {
@@ -101,9 +104,9 @@ impl Json {
         Self(text.into())
     }
 
-    /// The part of `whole` that `raw` borrows from it.
-    pub(crate) fn slice_of(whole: &Bytes, raw: &RawValue) -> Self {
-        Self(whole.slice_ref(raw.get().as_bytes()))
+    /// The part of `whole` that `part`, which is JSON, borrows from it.
+    pub(crate) fn slice_of(whole: &Bytes, part: &str) -> Self {
+        Self(whole.slice_ref(part.as_bytes()))
     }
 
     /// The text.
@@ -164,7 +167,7 @@ impl Json {
         }
         let mut de = serde_json::Deserializer::from_slice(&self.0);
         let raw = de.deserialize_map(Field(name)).ok()??;
-        Some(Self::slice_of(&self.0, raw))
+        Some(Self::slice_of(&self.0, raw.get()))
     }
 
     /// A member of a member, and so on.
@@ -177,7 +180,7 @@ impl Json {
     #[must_use]
     pub fn items(&self) -> Option<Vec<Self>> {
         let raws: Vec<&RawValue> = self.read().ok()?;
-        Some(raws.into_iter().map(|raw| Self::slice_of(&self.0, raw)).collect())
+        Some(raws.into_iter().map(|raw| Self::slice_of(&self.0, raw.get())).collect())
     }
 }
 
@@ -226,7 +229,7 @@ impl Splice {
     /// Begins to change `json`.
     #[must_use]
     pub fn of(json: &Json) -> Self {
-        Self { text: json.0.clone(), cuts: Vec::with_capacity(USUAL_CUTS) }
+        Self { text: json.0.clone(), first: None, more: Vec::new() }
     }
 
     /// Puts `with` in the place of `part`.
@@ -251,7 +254,7 @@ impl Splice {
         assert!(object.is_object(), "only an object has members");
         let at = offset_of(&self.text, &object.0).start + 1;
         let is_empty = object.0[1..].trim_ascii_start().first() == Some(&b'}');
-        let is_first = !self.cuts.iter().any(|cut| cut.range == (at..at));
+        let is_first = !self.first.iter().chain(&self.more).any(|cut| cut.range == (at..at));
         let name = Json::string(name);
         let member = match (is_empty, is_first) {
             (true, true) => format!("{name}:{value}"),
@@ -262,7 +265,11 @@ impl Splice {
     }
 
     pub(crate) fn cut(mut self, range: Range<usize>, with: Bytes) -> Self {
-        self.cuts.push(Cut { range, with });
+        let cut = Cut { range, with };
+        match &self.first {
+            None => self.first = Some(cut),
+            Some(_) => self.more.push(cut),
+        }
         self
     }
 
@@ -279,13 +286,19 @@ impl Splice {
     /// The changed text, with `ranges` of the old text moved to where they
     /// are in the new one. A range may hold whole cuts but not part of one.
     pub(crate) fn finish_and_map(mut self, ranges: &mut [&mut Range<usize>]) -> Bytes {
-        self.cuts.sort_by_key(|cut| cut.range.start);
+        let cuts = if self.more.is_empty() {
+            self.first.as_slice()
+        } else {
+            self.more.splice(..0, self.first);
+            self.more.sort_by_key(|cut| cut.range.start);
+            &self.more
+        };
         // To the byte, so that what is made of it is not moved once more.
-        let cut_out: usize = self.cuts.iter().map(|cut| cut.range.len()).sum();
-        let put_in: usize = self.cuts.iter().map(|cut| cut.with.len()).sum();
+        let cut_out: usize = cuts.iter().map(|cut| cut.range.len()).sum();
+        let put_in: usize = cuts.iter().map(|cut| cut.with.len()).sum();
         let mut out = Vec::with_capacity((self.text.len() + put_in).saturating_sub(cut_out));
         let mut from = 0;
-        for cut in &self.cuts {
+        for cut in cuts {
             assert!(from <= cut.range.start, "parts that are replaced must not overlap");
             out.extend_from_slice(&self.text[from..cut.range.start]);
             out.extend_from_slice(&cut.with);
@@ -293,17 +306,17 @@ impl Splice {
         }
         out.extend_from_slice(&self.text[from..]);
         for range in ranges {
-            **range = self.moved(range.start)..self.moved(range.end);
+            **range = moved(cuts, range.start)..moved(cuts, range.end);
         }
         out.into()
     }
+}
 
-    fn moved(&self, offset: usize) -> usize {
-        self.cuts
-            .iter()
-            .filter(|cut| cut.range.end <= offset && cut.range.start < offset)
-            .fold(offset, |at, cut| at + cut.with.len() - cut.range.len())
-    }
+/// Where what stood at `offset` is after the cuts.
+fn moved(cuts: &[Cut], offset: usize) -> usize {
+    cuts.iter()
+        .filter(|cut| cut.range.end <= offset && cut.range.start < offset)
+        .fold(offset, |at, cut| at + cut.with.len() - cut.range.len())
 }
 
 /// Where `part` lies in `whole`.

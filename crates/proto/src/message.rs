@@ -5,14 +5,13 @@
 //! is to replace those few bytes; everything else, unknown members included,
 //! goes on as it came.
 
-use std::{borrow::Cow, fmt, ops::Range, sync::LazyLock};
+use std::{fmt, ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 
 mod build;
+mod members;
 mod parse;
 mod rewrite;
 #[cfg(test)]
@@ -21,7 +20,7 @@ mod tests;
 pub use build::ErrorObject;
 pub use rewrite::Rewrite;
 
-use crate::{Json, ProgressToken, RequestId, Revision, Text, json::Borrowed, method};
+use crate::{Json, ProgressToken, RequestId, Revision, Text, method};
 
 /// What one HTTP body or one event may hold.
 #[derive(Debug, Clone)]
@@ -283,32 +282,4 @@ impl fmt::Debug for Response {
         let kind = if self.result().is_some() { "result" } else { "error" };
         write!(f, "Response({kind} of {:?}, {} bytes)", self.id, self.text.len())
     }
-}
-
-/// The members of a message, borrowed from its text.
-#[derive(Deserialize)]
-struct Members<'a> {
-    #[serde(borrow, default, deserialize_with = "borrowed")]
-    jsonrpc: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "borrowed")]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// A string as a part of the text, where it has no escapes. Left to itself,
-/// serde copies what is optional.
-fn borrowed<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<Cow<'de, str>>, D::Error> {
-    Ok(Option::<Borrowed<'de>>::deserialize(de)?.map(|text| text.0))
-}
-
-/// Keeps a `null` that is there apart from a member that is not.
-fn present<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(de).map(Some)
 }

@@ -1,71 +1,87 @@
 //! The names of MCP's methods.
 
-/// Opens a session.
-pub const INITIALIZE: &str = "initialize";
-/// The client has understood the answer to [`INITIALIZE`].
-pub const INITIALIZED: &str = "notifications/initialized";
-/// Is the peer there?
-pub const PING: &str = "ping";
-/// The sender no longer wants the answer to a request.
-pub const CANCELLED: &str = "notifications/cancelled";
-/// How far a request has got.
-pub const PROGRESS: &str = "notifications/progress";
-/// A log line.
-pub const MESSAGE: &str = "notifications/message";
+macro_rules! methods {
+    ($($(#[$doc:meta])* $name:ident = $method:literal;)*) => {
+        $($(#[$doc])* pub const $name: &str = $method;)*
 
-/// Lists tools.
-pub const TOOLS_LIST: &str = "tools/list";
-/// Calls a tool.
-pub const TOOLS_CALL: &str = "tools/call";
-/// The tools are others than before.
-pub const TOOLS_LIST_CHANGED: &str = "notifications/tools/list_changed";
+        /// The name as the program has it, where it is one of MCP's.
+        pub(crate) fn known(name: &str) -> Option<&'static str> {
+            match name {
+                $($method => Some($method),)*
+                _ => None,
+            }
+        }
+    };
+}
 
-/// Lists prompts.
-pub const PROMPTS_LIST: &str = "prompts/list";
-/// Renders a prompt.
-pub const PROMPTS_GET: &str = "prompts/get";
-/// The prompts are others than before.
-pub const PROMPTS_LIST_CHANGED: &str = "notifications/prompts/list_changed";
+methods! {
+    /// Opens a session.
+    INITIALIZE = "initialize";
+    /// The client has understood the answer to [`INITIALIZE`].
+    INITIALIZED = "notifications/initialized";
+    /// Is the peer there?
+    PING = "ping";
+    /// The sender no longer wants the answer to a request.
+    CANCELLED = "notifications/cancelled";
+    /// How far a request has got.
+    PROGRESS = "notifications/progress";
+    /// A log line.
+    MESSAGE = "notifications/message";
 
-/// Lists resources.
-pub const RESOURCES_LIST: &str = "resources/list";
-/// Lists templates of resource URIs.
-pub const RESOURCES_TEMPLATES_LIST: &str = "resources/templates/list";
-/// Reads a resource.
-pub const RESOURCES_READ: &str = "resources/read";
-/// Asks to be told of a resource's changes.
-pub const RESOURCES_SUBSCRIBE: &str = "resources/subscribe";
-/// Asks to be told no more.
-pub const RESOURCES_UNSUBSCRIBE: &str = "resources/unsubscribe";
-/// A resource has changed.
-pub const RESOURCES_UPDATED: &str = "notifications/resources/updated";
-/// The resources are others than before.
-pub const RESOURCES_LIST_CHANGED: &str = "notifications/resources/list_changed";
+    /// Lists tools.
+    TOOLS_LIST = "tools/list";
+    /// Calls a tool.
+    TOOLS_CALL = "tools/call";
+    /// The tools are others than before.
+    TOOLS_LIST_CHANGED = "notifications/tools/list_changed";
 
-/// Completes an argument.
-pub const COMPLETE: &str = "completion/complete";
-/// Sets the least severity of log lines.
-pub const SET_LEVEL: &str = "logging/setLevel";
+    /// Lists prompts.
+    PROMPTS_LIST = "prompts/list";
+    /// Renders a prompt.
+    PROMPTS_GET = "prompts/get";
+    /// The prompts are others than before.
+    PROMPTS_LIST_CHANGED = "notifications/prompts/list_changed";
 
-/// The server wants a model's answer.
-pub const CREATE_MESSAGE: &str = "sampling/createMessage";
-/// The server wants something from the user.
-pub const ELICIT: &str = "elicitation/create";
-/// The server wants the client's roots.
-pub const ROOTS_LIST: &str = "roots/list";
-/// The roots are others than before.
-pub const ROOTS_LIST_CHANGED: &str = "notifications/roots/list_changed";
+    /// Lists resources.
+    RESOURCES_LIST = "resources/list";
+    /// Lists templates of resource URIs.
+    RESOURCES_TEMPLATES_LIST = "resources/templates/list";
+    /// Reads a resource.
+    RESOURCES_READ = "resources/read";
+    /// Asks to be told of a resource's changes.
+    RESOURCES_SUBSCRIBE = "resources/subscribe";
+    /// Asks to be told no more.
+    RESOURCES_UNSUBSCRIBE = "resources/unsubscribe";
+    /// A resource has changed.
+    RESOURCES_UPDATED = "notifications/resources/updated";
+    /// The resources are others than before.
+    RESOURCES_LIST_CHANGED = "notifications/resources/list_changed";
 
-/// The user has done what a URL elicitation asked for (2025-11-25).
-pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
+    /// Completes an argument.
+    COMPLETE = "completion/complete";
+    /// Sets the least severity of log lines.
+    SET_LEVEL = "logging/setLevel";
 
-/// How a task is getting on (2025-11-25, as the other task methods).
-pub const TASKS_GET: &str = "tasks/get";
-/// What has become of a task.
-pub const TASKS_RESULT: &str = "tasks/result";
-/// Lists tasks.
-pub const TASKS_LIST: &str = "tasks/list";
-/// Cancels a task.
-pub const TASKS_CANCEL: &str = "tasks/cancel";
-/// A task is getting on.
-pub const TASKS_STATUS: &str = "notifications/tasks/status";
+    /// The server wants a model's answer.
+    CREATE_MESSAGE = "sampling/createMessage";
+    /// The server wants something from the user.
+    ELICIT = "elicitation/create";
+    /// The server wants the client's roots.
+    ROOTS_LIST = "roots/list";
+    /// The roots are others than before.
+    ROOTS_LIST_CHANGED = "notifications/roots/list_changed";
+
+    /// The user has done what a URL elicitation asked for (2025-11-25).
+    ELICITATION_COMPLETE = "notifications/elicitation/complete";
+
+    /// How a task is getting on (2025-11-25, as the other task methods).
+    TASKS_GET = "tasks/get";
+    /// What has become of a task.
+    TASKS_RESULT = "tasks/result";
+    /// Lists tasks.
+    TASKS_LIST = "tasks/list";
+    /// Cancels a task.
+    TASKS_CANCEL = "tasks/cancel";
+    /// A task is getting on.
+    TASKS_STATUS = "notifications/tasks/status";
+}

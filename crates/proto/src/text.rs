@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     ops::Deref,
@@ -12,8 +13,15 @@ use bytes::Bytes;
 
 /// UTF-8 text in shared bytes: cloning it, or cutting it out of a larger
 /// message, copies nothing.
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Text(Bytes);
+#[derive(Clone)]
+pub struct Text(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// A text of the program's own, which costs nothing to look at.
+    Static(&'static str),
+    Shared(Bytes),
+}
 
 // === impl Text ===
 
@@ -21,7 +29,7 @@ impl Text {
     /// A text that lives as long as the program.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
+        Self(Kind::Static(text))
     }
 
     /// Checks that `bytes` are UTF-8 and takes them as they are.
@@ -31,7 +39,7 @@ impl Text {
     /// Where the bytes are not UTF-8; the error says at which byte.
     pub fn from_utf8(bytes: Bytes) -> Result<Self, str::Utf8Error> {
         str::from_utf8(&bytes)?;
-        Ok(Self(bytes))
+        Ok(Self(Kind::Shared(bytes)))
     }
 
     /// The part of `whole` that `part` borrows from it.
@@ -40,21 +48,61 @@ impl Text {
     ///
     /// Where `part` does not lie in `whole`.
     pub(crate) fn slice_of(whole: &Bytes, part: &str) -> Self {
-        Self(whole.slice_ref(part.as_bytes()))
+        Self(Kind::Shared(whole.slice_ref(part.as_bytes())))
     }
 
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Checked again rather than assumed: without `unsafe` there is no
-        // other way, and the strings kept this way are short.
-        str::from_utf8(&self.0).expect("checked when it was made")
+        match &self.0 {
+            Kind::Static(text) => text,
+            // Checked again rather than assumed: without `unsafe` there is no
+            // other way, and the strings kept this way are short.
+            Kind::Shared(bytes) => str::from_utf8(bytes).expect("checked when it was made"),
+        }
     }
 
     /// The bytes of the text.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        match self.0 {
+            Kind::Static(text) => Bytes::from_static(text.as_bytes()),
+            Kind::Shared(bytes) => bytes,
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        match &self.0 {
+            Kind::Static(text) => text.as_bytes(),
+            Kind::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::from_static("")
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Text {}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    /// As that of `str`, which is that of its bytes.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -87,25 +135,25 @@ impl AsRef<str> for Text {
 
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
 impl PartialEq<&str> for Text {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(Bytes::from(text))
+        Self(Kind::Shared(Bytes::from(text)))
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self(Kind::Shared(Bytes::copy_from_slice(text.as_bytes())))
     }
 }
 

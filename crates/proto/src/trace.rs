@@ -45,8 +45,10 @@ impl Trace {
     /// The trace that HTTP headers name. `None` as with [`Trace::of`].
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
+        const PARENT: HeaderName = HeaderName::from_static(Trace::PARENT);
+        const STATE: HeaderName = HeaderName::from_static(Trace::STATE);
         let text = |name| Some(Text::from(headers.get(name)?.to_str().ok()?));
-        Self::new(text(Self::PARENT)?, text(Self::STATE))
+        Self::new(text(PARENT)?, text(STATE))
     }
 
     /// A state that is not well formed is left out: the trace holds without.

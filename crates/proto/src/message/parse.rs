@@ -9,8 +9,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Body, Members, Message, Notification, Outcome, Request, Response};
-use crate::{Flaw, Json, NotJson, ParseError, RequestId, Text, json};
+use super::{Body, Message, Notification, Outcome, Request, Response, members::Members};
+use crate::{Flaw, Json, NotJson, ParseError, RequestId, Text, json, method};
 
 /// Takes the messages off an array one by one, so that of an array which is
 /// none of messages no more is built than its first item.
@@ -66,7 +66,7 @@ impl Walk<'_> {
         if index == Body::MAX_MESSAGES {
             return Err(ParseError::of_batch(Flaw::TooManyMessages));
         }
-        let item = Json::slice_of(self.text, item).into_bytes();
+        let item = Json::slice_of(self.text, item.get()).into_bytes();
         self.messages.push(Message::parse(item).map_err(|error| error.at(index))?);
         Ok(())
     }
@@ -105,11 +105,10 @@ impl Message {
         if !text.trim_ascii_start().starts_with('{') {
             return Err(not_an_object(bytes));
         }
-        let members: Members<'_> =
-            serde_json::from_str(text).map_err(|error| misfit(&bytes, &error))?;
+        let members = Members::of(text).map_err(|error| misfit(&bytes, &error))?;
         classify(&bytes, &members).map_err(|flaw| ParseError::NotJsonRpc {
             index: None,
-            id: members.id.and_then(|id| RequestId::from_text(id.get())),
+            id: members.id.and_then(RequestId::from_text),
             flaw,
         })
     }
@@ -131,8 +130,8 @@ fn classify(text: &Bytes, members: &Members<'_>) -> Result<Message, Flaw> {
 
 fn call(text: &Bytes, members: &Members<'_>, method: Text) -> Result<Message, Flaw> {
     // `null` is not allowed, but some clients mean "none" by it.
-    let params = members.params.filter(|params| params.get() != "null");
-    if !params.is_none_or(|params| params.get().starts_with(['{', '['])) {
+    let params = members.params.filter(|params| *params != "null");
+    if !params.is_none_or(|params| params.starts_with(['{', '['])) {
         return Err(Flaw::Params);
     }
     let params = params.map(|params| Json::slice_of(text, params));
@@ -140,24 +139,27 @@ fn call(text: &Bytes, members: &Members<'_>, method: Text) -> Result<Message, Fl
     let Some(id) = members.id else {
         return Ok(Notification { text, method, params }.into());
     };
-    let id_at = json::offset_of(&text, id.get().as_bytes());
-    let id = RequestId::from_text(id.get()).ok_or(Flaw::Id)?;
+    let id_at = json::offset_of(&text, id.as_bytes());
+    let id = RequestId::from_text(id).ok_or(Flaw::Id)?;
     Ok(Request { text, id, id_at, method, params }.into())
 }
 
 fn answer(text: &Bytes, members: &Members<'_>, outcome: Outcome) -> Result<Message, Flaw> {
-    let raw = members.id.map(RawValue::get);
-    let id = match (raw, &outcome) {
+    let id = match (members.id, &outcome) {
         // An error may say that it could not read the id it answers.
         (None | Some("null"), Outcome::Error(_)) => None,
-        (raw, _) => Some(raw.and_then(RequestId::from_text).ok_or(Flaw::Id)?),
+        (id, _) => Some(id.and_then(RequestId::from_text).ok_or(Flaw::Id)?),
     };
-    let id_at = raw.map(|raw| json::offset_of(text, raw.as_bytes()));
+    let id_at = members.id.map(|id| json::offset_of(text, id.as_bytes()));
     Ok(Response { text: text.clone(), id, id_at, outcome }.into())
 }
 
-/// The method as a slice of the text, unless it was written with escapes.
+/// The method as the program has it, or else as a slice of the text, unless it
+/// was written with escapes.
 fn named(text: &Bytes, method: &str) -> Text {
+    if let Some(known) = method::known(method) {
+        return Text::from_static(known);
+    }
     let lies_in_text = text.as_ptr_range().contains(&method.as_ptr());
     if lies_in_text { Text::slice_of(text, method) } else { method.into() }
 }

@@ -1,0 +1,175 @@
+//! Walks over JSON text and builds nothing of it (RFC 8259).
+
+/// How deep what is scanned may be nested.
+const DEEPEST: usize = 64;
+
+/// A place in JSON text. It says what is JSON and what is not, but not what is
+/// wrong: `None` is to have a parser look at the text.
+pub(crate) struct Scanner<'t> {
+    text: &'t str,
+    at: usize,
+}
+
+// === impl Scanner ===
+
+impl<'t> Scanner<'t> {
+    pub(crate) const fn new(text: &'t str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    /// Walks over an object and gives each member to `take`, with the value as
+    /// it is written; stops where that is `None`, or a name has escapes.
+    pub(crate) fn members(
+        &mut self,
+        mut take: impl FnMut(&'t str, &'t str) -> Option<()>,
+    ) -> Option<()> {
+        self.skip_space();
+        self.list(b'{', b'}', |scanner| {
+            let name = scanner.slice(Self::string)?;
+            let name = &name[1..name.len() - 1];
+            scanner.colon()?;
+            let value = scanner.slice(|scanner| scanner.value(DEEPEST))?;
+            if name.contains('\\') {
+                return None;
+            }
+            take(name, value)
+        })
+    }
+
+    /// Whether nothing follows.
+    pub(crate) fn end(mut self) -> Option<()> {
+        self.skip_space();
+        (self.at == self.text.len()).then_some(())
+    }
+
+    fn value(&mut self, depth: usize) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string(),
+            b'{' => {
+                let depth = depth.checked_sub(1)?;
+                self.list(b'{', b'}', |scanner| {
+                    scanner.string()?;
+                    scanner.colon()?;
+                    scanner.value(depth)
+                })
+            }
+            b'[' => {
+                let depth = depth.checked_sub(1)?;
+                self.list(b'[', b']', |scanner| scanner.value(depth))
+            }
+            b'-' | b'0'..=b'9' => self.number(),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => None,
+        }
+    }
+
+    /// Items between brackets, with commas and space between them.
+    fn list(
+        &mut self,
+        open: u8,
+        close: u8,
+        mut item: impl FnMut(&mut Self) -> Option<()>,
+    ) -> Option<()> {
+        self.take(open)?;
+        self.skip_space();
+        if self.take(close).is_some() {
+            return Some(());
+        }
+        loop {
+            item(self)?;
+            self.skip_space();
+            if self.take(close).is_some() {
+                return Some(());
+            }
+            self.take(b',')?;
+            self.skip_space();
+        }
+    }
+
+    fn string(&mut self) -> Option<()> {
+        self.take(b'"')?;
+        loop {
+            let rest = &self.text.as_bytes()[self.at..];
+            self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
+            if self.take(b'"').is_some() {
+                return Some(());
+            }
+            self.take(b'\\')?;
+            self.escape()?;
+        }
+    }
+
+    fn escape(&mut self) -> Option<()> {
+        let digits = match self.peek()? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => 0,
+            b'u' => 4,
+            _ => return None,
+        };
+        self.at += 1;
+        let code = self.text.as_bytes().get(self.at..self.at + digits)?;
+        self.at += digits;
+        code.iter().all(u8::is_ascii_hexdigit).then_some(())
+    }
+
+    fn number(&mut self) -> Option<()> {
+        let _ = self.take(b'-');
+        if self.take(b'0').is_none() {
+            self.digits()?;
+        }
+        if self.take(b'.').is_some() {
+            self.digits()?;
+        }
+        if self.take(b'e').or_else(|| self.take(b'E')).is_some() {
+            let _ = self.take(b'+').or_else(|| self.take(b'-'));
+            self.digits()?;
+        }
+        Some(())
+    }
+
+    /// One digit or more.
+    fn digits(&mut self) -> Option<()> {
+        let begin = self.at;
+        while self.peek().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        (self.at > begin).then_some(())
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        let is_here = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        self.at += word.len();
+        is_here.then_some(())
+    }
+
+    fn colon(&mut self) -> Option<()> {
+        self.skip_space();
+        self.take(b':')?;
+        self.skip_space();
+        Some(())
+    }
+
+    fn skip_space(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> Option<()> {
+        let is_here = self.peek() == Some(byte);
+        self.at += usize::from(is_here);
+        is_here.then_some(())
+    }
+
+    /// What `walk` has walked over.
+    fn slice(&mut self, walk: impl FnOnce(&mut Self) -> Option<()>) -> Option<&'t str> {
+        let begin = self.at;
+        walk(self)?;
+        self.text.get(begin..self.at)
+    }
+}

@@ -1,0 +1,205 @@
+//! The members of a message, borrowed from its text.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::json::{Borrowed, Scanner};
+
+/// Values that are not strings are as they were written.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Members<'t> {
+    pub(super) jsonrpc: Option<Cow<'t, str>>,
+    pub(super) id: Option<&'t str>,
+    pub(super) method: Option<Cow<'t, str>>,
+    pub(super) params: Option<&'t str>,
+    pub(super) result: Option<&'t str>,
+    pub(super) error: Option<&'t str>,
+}
+
+/// The same, for serde.
+#[derive(Deserialize)]
+struct Read<'t> {
+    #[serde(borrow, default, deserialize_with = "borrowed")]
+    jsonrpc: Option<Cow<'t, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    id: Option<&'t RawValue>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
+    method: Option<Cow<'t, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    params: Option<&'t RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    result: Option<&'t RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    error: Option<&'t RawValue>,
+}
+
+// === impl Members ===
+
+impl<'t> Members<'t> {
+    /// Reads them off the text of an object. Messages are mostly written
+    /// plainly, and then this costs a look at each byte; serde reads the others,
+    /// and says what is wrong with those that are wrong.
+    pub(super) fn of(text: &'t str) -> Result<Self, serde_json::Error> {
+        Self::scan(text).map_or_else(|| serde_json::from_str(text).map(Read::into_members), Ok)
+    }
+
+    /// `None` where the text is no message, or not written plainly.
+    fn scan(text: &'t str) -> Option<Self> {
+        let mut members = Self::default();
+        let mut scanner = Scanner::new(text);
+        scanner.members(|name, value| {
+            let is_first = match name {
+                "jsonrpc" => members.jsonrpc.replace(plain(value)?.into()).is_none(),
+                "method" => members.method.replace(plain(value)?.into()).is_none(),
+                "id" => members.id.replace(value).is_none(),
+                "params" => members.params.replace(value).is_none(),
+                "result" => members.result.replace(value).is_none(),
+                "error" => members.error.replace(value).is_none(),
+                _ => true,
+            };
+            is_first.then_some(())
+        })?;
+        scanner.end()?;
+        Some(members)
+    }
+}
+
+/// What a string holds that is written without escapes.
+fn plain(value: &str) -> Option<&str> {
+    let text = value.strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
+}
+
+// === impl Read ===
+
+impl<'t> Read<'t> {
+    fn into_members(self) -> Members<'t> {
+        Members {
+            jsonrpc: self.jsonrpc,
+            id: self.id.map(RawValue::get),
+            method: self.method,
+            params: self.params.map(RawValue::get),
+            result: self.result.map(RawValue::get),
+            error: self.error.map(RawValue::get),
+        }
+    }
+}
+
+/// A string as a part of the text, where it has no escapes. Left to itself,
+/// serde copies what is optional.
+fn borrowed<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<Cow<'de, str>>, D::Error> {
+    Ok(Option::<Borrowed<'de>>::deserialize(de)?.map(|text| text.0))
+}
+
+/// Keeps a `null` that is there apart from a member that is not.
+fn present<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(de).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(text: &str) -> Option<Members<'_>> {
+        serde_json::from_str(text).map(Read::into_members).ok()
+    }
+
+    #[test]
+    fn messages_that_are_written_plainly_are_scanned() {
+        for text in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#,
+            "  { \"id\" : null , \"result\" : [ 1 , -0.5e+3 , true , { } ] , \"x\" : \"\\u00e9\" }\n",
+            r#"{"jsonrpc":"2.0","error":{"code":-32601,"message":"a \"quoted\" \\ word"},"id":"é"}"#,
+            "{}",
+        ] {
+            let scanned = Members::scan(text);
+            assert!(scanned.is_some(), "{text}");
+            assert_eq!(scanned, read(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_otherwise_is_left_to_serde() {
+        let deep = format!(r#"{{"params":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        for text in
+            [r#"{"method":"\u0070ing"}"#, r#"{"\u0069d":1}"#, r#"{"jsonrpc":null}"#, deep.as_str()]
+        {
+            assert_eq!(Members::scan(text), None, "{text}");
+            assert!(Members::of(text).is_ok(), "{text}");
+        }
+        for text in [r#"{"id":1,"id":2}"#, r#"{"id":1}{}"#, r#"{"id":01}"#, r#"{"id":1,}"#, "["] {
+            assert_eq!(Members::scan(text), None, "{text}");
+            assert!(Members::of(text).is_err(), "{text}");
+        }
+    }
+
+    /// Text that is JSON or nearly so, with the names of members in it.
+    fn nearly_json() -> impl Strategy<Value = String> {
+        let word = prop::sample::select(vec![
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\",
+            "\\u00e9",
+            "\\ud800",
+            "\\x",
+            " ",
+            "\n",
+            "\u{1}",
+            "é",
+            "0",
+            "1",
+            "-",
+            "+",
+            ".",
+            "e",
+            "E",
+            "12",
+            "0.5",
+            "1e9",
+            "true",
+            "false",
+            "null",
+            "nul",
+            "\"jsonrpc\"",
+            "\"id\"",
+            "\"method\"",
+            "\"params\"",
+            "\"result\"",
+            "\"error\"",
+            "\"2.0\"",
+            "\"a\"",
+            "{}",
+            "[]",
+            "{\"id\":",
+            ",\"id\":",
+            ",\"params\":",
+        ]);
+        let inside = prop::collection::vec(word, 0..12).prop_map(|words| words.concat());
+        (prop::sample::select(vec!["", "{", "{\"id\":", "{\"params\":["]), inside).prop_flat_map(
+            |(begin, inside)| {
+                let end = prop::sample::select(vec!["", "}", "]}", "\"}"]);
+                end.prop_map(move |end| format!("{begin}{inside}{end}"))
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
+        #[test]
+        fn what_is_scanned_is_what_serde_reads(text in nearly_json()) {
+            if let Some(scanned) = Members::scan(&text) {
+                prop_assert_eq!(Some(scanned), read(&text), "{}", text);
+            }
+        }
+    }
+}
