@@ -43,7 +43,9 @@ pub struct ClientSettings {
     pub connect_timeout: Duration,
     /// How long an unused connection is kept.
     pub idle_connection: Duration,
-    /// How many unused connections to one host are kept.
+    /// How many unused connections to one host are kept. With fewer than there
+    /// are calls at once, those that are closed for want of room are made
+    /// again for the next calls.
     pub idle_connections_per_host: usize,
     /// Whether what an upstream sends is acknowledged at once, where the
     /// system can do that. An upstream with Nagle's algorithm on waits for it
@@ -130,7 +132,7 @@ impl Default for ClientSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             idle_connection: Duration::from_secs(90),
-            idle_connections_per_host: 256,
+            idle_connections_per_host: 4096,
             quick_ack: true,
         }
     }

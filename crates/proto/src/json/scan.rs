@@ -91,8 +91,7 @@ impl<'t> Scanner<'t> {
     fn string(&mut self) -> Option<()> {
         self.take(b'"')?;
         loop {
-            let rest = &self.text.as_bytes()[self.at..];
-            self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..0x20))?;
+            self.at += plain(&self.text.as_bytes()[self.at..]);
             if self.take(b'"').is_some() {
                 return Some(());
             }
@@ -171,5 +170,48 @@ impl<'t> Scanner<'t> {
         let begin = self.at;
         walk(self)?;
         self.text.get(begin..self.at)
+    }
+}
+
+/// How many bytes come before the first that a string cannot hold as it is: a
+/// quote, a backslash, a control character. Eight are looked at in one go.
+fn plain(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    // The high bit of each byte that is less than `limit`, and perhaps of bytes
+    // after it.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGH;
+    let (words, rest) = bytes.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+        let special = quote | backslash | below(word, 0x20);
+        if special != 0 {
+            return 8 * index + special.trailing_zeros() as usize / 8;
+        }
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+    8 * words.len() + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::plain;
+
+    proptest! {
+        #[test]
+        fn eight_bytes_in_one_go_are_what_they_are_one_by_one(
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'a'), 0x19..0x24_u8, 0x5b..0x5e_u8],
+                0..40,
+            ),
+        ) {
+            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+            let first = bytes.iter().position(is_special).unwrap_or(bytes.len());
+            prop_assert_eq!(plain(&bytes), first);
+        }
     }
 }
