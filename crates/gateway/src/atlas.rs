@@ -3,9 +3,10 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard},
+    sync::{LazyLock, Mutex, MutexGuard},
 };
 
+use memchr::memmem::Finder;
 use wharf_proto::{Json, Outcome, Request, Response, Text, code, method};
 
 use crate::content;
@@ -34,6 +35,21 @@ struct Places {
 // === impl Atlas ===
 
 impl Atlas {
+    /// Whether there can be anything to learn from an answer. From those of most
+    /// calls there is not.
+    pub(crate) fn is_taught_by(request: &Request, response: &Response) -> bool {
+        static TASK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""task""#));
+        let Outcome::Result(result) = response.outcome() else { return true };
+        match request.method() {
+            method::TOOLS_CALL | method::TASKS_RESULT => {
+                let asks_for_task = |params: &Json| TASK.find(params.as_bytes()).is_some();
+                request.params().is_some_and(asks_for_task) || mentions_resource(result)
+            }
+            method::PROMPTS_GET | method::RESOURCES_READ | method::TASKS_LIST => true,
+            _ => false,
+        }
+    }
+
     /// Learns from an upstream's answer what is to be found there.
     pub(crate) fn learn(&self, upstream: usize, request: &Request, response: &Response) {
         let result = match response.outcome() {
@@ -50,11 +66,9 @@ impl Atlas {
                 if request.param("task").is_some() {
                     self.learn_task(upstream, result.path(&["task", "taskId"]));
                 }
-                // Most results have none, and some are very long.
-                if !result.as_str().contains(r#""resource"#) {
-                    return;
+                if mentions_resource(result) {
+                    self.learn_blocks(upstream, request, result);
                 }
-                self.learn_blocks(upstream, request, result);
             }
             method::PROMPTS_GET => self.learn_blocks(upstream, request, result),
             method::RESOURCES_READ => {
@@ -136,6 +150,12 @@ impl Places {
     }
 }
 
+/// Most results have none, and some are very long.
+fn mentions_resource(result: &Json) -> bool {
+    static RESOURCE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(r#""resource"#));
+    RESOURCE.find(result.as_bytes()).is_some()
+}
+
 fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
     places.lock().expect("nothing panics while holding it")
 }
@@ -150,7 +170,27 @@ mod tests {
         let json = |text: &str| Json::parse(text.to_owned()).expect("the test's JSON is valid");
         let id = RequestId::from(1);
         let request = Request::new(&id, method, Some(&json(params)));
-        atlas.learn(upstream, &request, &Response::success(&id, &json(result)));
+        let response = Response::success(&id, &json(result));
+        assert!(Atlas::is_taught_by(&request, &response) || (method, params) == PLAIN);
+        atlas.learn(upstream, &request, &response);
+    }
+
+    /// A call that teaches nothing, whatever its result looks like.
+    const PLAIN: (&str, &str) = (method::TOOLS_CALL, "{}");
+
+    #[test]
+    fn most_calls_teach_nothing() {
+        let id = RequestId::from(1);
+        let json = |text: &str| Json::parse(text.to_owned()).expect("the test's JSON is valid");
+        let is_taught = |method, params: &str, result: &str| {
+            let request = Request::new(&id, method, Some(&json(params)));
+            Atlas::is_taught_by(&request, &Response::success(&id, &json(result)))
+        };
+        let said = r#"{"content":[{"type":"text","text":"a resource, a task"}]}"#;
+        assert!(!is_taught(method::TOOLS_CALL, r#"{"name":"t"}"#, said));
+        assert!(!is_taught(method::TOOLS_LIST, "{}", r#"{"tools":[{"name":"resource"}]}"#));
+        assert!(is_taught(method::TOOLS_CALL, r#"{"name":"t","task":{}}"#, said));
+        assert!(is_taught(method::TOOLS_CALL, "{}", r#"{"content":[{"type":"resource_link"}]}"#));
     }
 
     #[test]

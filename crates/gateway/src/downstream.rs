@@ -342,6 +342,9 @@ impl Downstream {
     pub(crate) fn note(&self, upstream: &Upstream, request: &Request, response: &Response) {
         self.berth(upstream).note(request, response);
         self.tokens.note(upstream.number, request, response);
+        if !Atlas::is_taught_by(request, response) {
+            return;
+        }
         let is_own = self.has_own_session(upstream);
         // Tasks on a session that is shared may be anybody's.
         let is_anybodys = !is_own && request.method() == method::TASKS_LIST;
