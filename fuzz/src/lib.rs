@@ -53,7 +53,10 @@ fn events<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Option
 /// nothing else.
 pub fn message(bytes: &[u8]) {
     match Body::parse(Bytes::copy_from_slice(bytes)) {
-        Ok(Body::Single(message)) => check(&message),
+        Ok(Body::Single(message)) => {
+            assert!(Json::parse(Bytes::copy_from_slice(bytes)).is_ok(), "what is read is JSON");
+            check(&message);
+        }
         Ok(Body::Batch(messages)) => messages.iter().for_each(check),
         Err(error) => drop(error.to_string()),
     }

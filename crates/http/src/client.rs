@@ -45,7 +45,9 @@ pub struct ClientSettings {
     pub idle_connection: Duration,
     /// How many unused connections to one host are kept. With fewer than there
     /// are calls at once, those that are closed for want of room are made
-    /// again for the next calls.
+    /// again for the next calls. After a burst so many files may stay open for
+    /// as long as an unused connection is kept: the process needs as many as
+    /// this for each host, and as many as it has clients.
     pub idle_connections_per_host: usize,
     /// Whether what an upstream sends is acknowledged at once, where the
     /// system can do that. An upstream with Nagle's algorithm on waits for it
@@ -132,7 +134,7 @@ impl Default for ClientSettings {
         Self {
             connect_timeout: Duration::from_secs(10),
             idle_connection: Duration::from_secs(90),
-            idle_connections_per_host: 4096,
+            idle_connections_per_host: 1024,
             quick_ack: true,
         }
     }

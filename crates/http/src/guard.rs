@@ -27,7 +27,8 @@ pub struct Guard {
     hosts: Allowed<String>,
     origins: Allowed<String>,
     /// The first `Host` that was served, as it was written: nearly everybody
-    /// says the same.
+    /// says the same. Where the first was an odd one, the others are taken
+    /// apart each time.
     usual: Arc<OnceLock<Box<str>>>,
 }
 

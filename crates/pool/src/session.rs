@@ -357,7 +357,8 @@ impl Usage {
     }
 
     /// Counts one lease more; how many there are then. Under the lock of its
-    /// bucket nobody else counts, so that it is read and written and no more.
+    /// bucket nobody else counts, and it has no lease while it goes from one
+    /// bucket to another: so it is read and written and no more.
     pub(crate) fn lend(&self) -> usize {
         let leases = self.leases.load(Ordering::Relaxed) + 1;
         self.leases.store(leases, Ordering::Relaxed);

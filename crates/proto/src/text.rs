@@ -1,4 +1,4 @@
-//! A string that shares the bytes it was read from.
+//! A string that shares the bytes it was read from, or is the program's own.
 
 use std::{
     borrow::Borrow,
