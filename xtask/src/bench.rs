@@ -45,6 +45,10 @@ pub(crate) struct Args {
     /// How long a turn is, in milliseconds.
     #[arg(long, default_value_t = 1000)]
     turn: u64,
+    /// All ways have their turns at the same time: what else the machine does
+    /// then meets them alike. The latency of each is that of all.
+    #[arg(long)]
+    at_once: bool,
     /// For `idle`, how many pairs of sessions; for `curve`, how much is held: may be repeated.
     #[arg(long, default_values_t = [10, 1000, 10_000])]
     count: Vec<usize>,
@@ -77,7 +81,8 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
     let out = args.out.clone().unwrap_or_else(|| stage.target().join("bench"));
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let turns = round::Turns { rounds: args.rounds, length: Duration::from_millis(args.turn) };
+    let length = Duration::from_millis(args.turn);
+    let turns = round::Turns { rounds: args.rounds, length, are_at_once: args.at_once };
     match args.subject {
         Subject::Calls => {
             let cases = case::Case::all(&args.wire, &args.bytes, &args.users);

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
+use futures_util::future::try_join_all;
 use hdrhistogram::Histogram;
 use tokio::{task::JoinSet, time::Instant};
 use wharf_testkit::TestClient;
@@ -18,6 +19,8 @@ use crate::{stage::Stage, vitals::Vitals};
 pub(crate) struct Turns {
     pub(crate) rounds: u32,
     pub(crate) length: Duration,
+    /// All ways have theirs at the same time, and not one after the other.
+    pub(crate) are_at_once: bool,
 }
 
 /// What was measured on one way.
@@ -69,8 +72,13 @@ pub(crate) async fn measure(
             track.warm_up(case, turns).await?;
         }
         for _ in 0..turns.rounds {
-            for track in &mut tracks {
-                track.turn(case, turns.length).await?;
+            let riding = tracks.iter_mut().map(|track| track.turn(case, turns.length));
+            if turns.are_at_once {
+                try_join_all(riding).await?;
+            } else {
+                for turn in riding {
+                    turn.await?;
+                }
             }
         }
         let lanes = tracks.into_iter().map(|track| track.measured).collect();
