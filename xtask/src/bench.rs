@@ -46,7 +46,7 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1000)]
     turn: u64,
     /// All ways have their turns at the same time: what else the machine does
-    /// then meets them alike. The latency of each is that of all.
+    /// then meets them alike. The latency of each is that under the load of all.
     #[arg(long)]
     at_once: bool,
     /// For `idle`, how many pairs of sessions; for `curve`, how much is held: may be repeated.

@@ -50,9 +50,8 @@ impl Calls {
         let mut book = self.lock();
         book.last += 1;
         let number = book.last;
-        let before = book.calls.insert(id.clone(), Arc::clone(&cancellation));
+        book.calls.insert(id.clone(), Arc::clone(&cancellation));
         drop(book);
-        drop(before);
         Entry { calls: Arc::clone(self), id: id.clone(), number, cancellation }
     }
 

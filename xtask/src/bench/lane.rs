@@ -94,9 +94,9 @@ impl Lane {
             _ => "scope = \"client\"",
         };
         let transport = wire.transport();
+        let limits = format!("[limits]\nsessions = {MANY}\nclients = {MANY}\n");
         // Probes are calls: a session that is held without being used has one
         // every half a minute, which is no part of what others' calls cost.
-        let limits = format!("[limits]\nsessions = {MANY}\nclients = {MANY}\n");
         format!(
             "{limits}[upstream.bench]\nsessions = {MANY}\nurl = \"{url}\"\ntransport = \"{transport}\"\nprobes = []\n{scope}\n"
         )

@@ -8,31 +8,20 @@ use serde_json::value::RawValue;
 use crate::json::{Borrowed, Scanner};
 
 /// Values that are not strings are as they were written.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct Members<'t> {
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     pub(super) jsonrpc: Option<Cow<'t, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(super) id: Option<&'t str>,
+    #[serde(borrow, default, deserialize_with = "borrowed")]
     pub(super) method: Option<Cow<'t, str>>,
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(super) params: Option<&'t str>,
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(super) result: Option<&'t str>,
+    #[serde(borrow, default, deserialize_with = "present")]
     pub(super) error: Option<&'t str>,
-}
-
-/// The same, for serde.
-#[derive(Deserialize)]
-struct Read<'t> {
-    #[serde(borrow, default, deserialize_with = "borrowed")]
-    jsonrpc: Option<Cow<'t, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'t RawValue>,
-    #[serde(borrow, default, deserialize_with = "borrowed")]
-    method: Option<Cow<'t, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'t RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'t RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'t RawValue>,
 }
 
 // === impl Members ===
@@ -42,7 +31,7 @@ impl<'t> Members<'t> {
     /// plainly, and then this costs a look at each byte; serde reads the others,
     /// and says what is wrong with those that are wrong.
     pub(super) fn of(text: &'t str) -> Result<Self, serde_json::Error> {
-        Self::scan(text).map_or_else(|| serde_json::from_str(text).map(Read::into_members), Ok)
+        Self::scan(text).map_or_else(|| serde_json::from_str(text), Ok)
     }
 
     /// `None` where the text is no message, or not written plainly.
@@ -72,30 +61,16 @@ fn unescaped(value: &str) -> Option<&str> {
     (!text.contains('\\')).then_some(text)
 }
 
-// === impl Read ===
-
-impl<'t> Read<'t> {
-    fn into_members(self) -> Members<'t> {
-        Members {
-            jsonrpc: self.jsonrpc,
-            id: self.id.map(RawValue::get),
-            method: self.method,
-            params: self.params.map(RawValue::get),
-            result: self.result.map(RawValue::get),
-            error: self.error.map(RawValue::get),
-        }
-    }
-}
-
 /// A string as a part of the text, where it has no escapes. Left to itself,
 /// serde copies what is optional.
 fn borrowed<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<Cow<'de, str>>, D::Error> {
     Ok(Option::<Borrowed<'de>>::deserialize(de)?.map(|text| text.0))
 }
 
-/// Keeps a `null` that is there apart from a member that is not.
-fn present<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(de).map(Some)
+/// A value as it is written. Keeps a `null` that is there apart from a member
+/// that is not.
+fn present<'de, D: serde::Deserializer<'de>>(de: D) -> Result<Option<&'de str>, D::Error> {
+    <&RawValue>::deserialize(de).map(|value| Some(value.get()))
 }
 
 #[cfg(test)]
@@ -105,7 +80,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<Members<'_>> {
-        serde_json::from_str(text).map(Read::into_members).ok()
+        serde_json::from_str(text).ok()
     }
 
     #[test]
