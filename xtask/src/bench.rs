@@ -3,10 +3,7 @@
 //! Everything that is compared is measured in the same run, on the same upstream and load, in turns: a machine that is
 //! slower for a minute is slower for all of them.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -56,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long)]
     out: Option<PathBuf>,
     /// How the programs are built.
-    #[arg(long, value_enum, default_value = "dist")]
+    #[arg(long, value_enum, default_value = "guided")]
     build: Build,
 }
 
@@ -71,13 +68,13 @@ enum Subject {
     Curve,
 }
 
-/// Measures.
+/// Measures on the stage that is `set`.
 ///
 /// # Errors
 ///
 /// Where something cannot be built or started, or answers wrongly.
-pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
-    let stage = Stage::set(root, args.build)?;
+pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Result<()> {
+    let stage = set(args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
     let out = args.out.clone().unwrap_or_else(|| stage.target().join("bench"));
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
@@ -95,4 +92,21 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
         }
         Subject::Curve => runtime.block_on(curve::measure(&stage, &args.count, turns, &out)),
     }
+}
+
+/// Uses the ways for a while, for what stands in them to count what it runs.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) async fn rehearse(stage: &Stage) -> Result<()> {
+    const WIRES: [case::Wire; 3] = [case::Wire::Json, case::Wire::EventStream, case::Wire::Sse];
+    const LANES: [lane::Lane; 3] =
+        [lane::Lane::BareProxy, lane::Lane::WharfClient, lane::Lane::WharfShared];
+    let turns = round::Turns { rounds: 1, length: Duration::from_secs(2), are_at_once: false };
+    for case in case::Case::all(&WIRES, &[16], &[50]) {
+        println!("  {case}");
+        round::ride(stage, case, &LANES, turns).await?;
+    }
+    Ok(())
 }

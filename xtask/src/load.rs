@@ -90,14 +90,14 @@ enum Servers {
     At(String),
 }
 
-/// Loads, and writes the report.
+/// Loads on the stage that is `set`, and writes the report.
 ///
 /// # Errors
 ///
 /// Where something cannot be built or started, and where a failure is ours.
-pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Result<()> {
     let loads = args.loads()?;
-    let stage = Stage::set(root, args.build)?;
+    let stage = set(args.build)?;
     let out = args.out.clone().unwrap_or_else(|| stage.target().join("load-test"));
     let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
     let mut runs = Vec::new();
@@ -123,7 +123,19 @@ pub(crate) fn run(root: &Path, args: &Args) -> Result<()> {
 ///
 /// As [`run()`].
 pub(crate) fn smoke(root: &Path) -> Result<()> {
-    run(root, &Args::of(Profile::Smoke, Build::Dev))
+    run(&Args::of(Profile::Smoke, Build::Dev), |build| Stage::set(root, build))
+}
+
+/// Ten seconds of everything, for what stands between to count what it runs.
+///
+/// # Errors
+///
+/// As [`run()`].
+pub(crate) async fn rehearse(stage: &Stage) -> Result<()> {
+    for load in Profile::Smoke.loads() {
+        run::run(stage, load, &Place::AllHere).await?;
+    }
+    Ok(())
 }
 
 // === impl Args ===

@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-mod bare_proxy;
 mod bench;
 mod ci;
 mod conformance;
+mod guided;
 mod load;
 mod regress;
 mod report;
@@ -48,9 +48,8 @@ enum Task {
     LoadTest(load::Args),
     /// Measure what Wharf costs on the way of a call, next to a proxy that does nothing.
     Bench(bench::Args),
-    /// Pass HTTP on and do nothing else: what `bench` compares with.
-    #[command(hide = true)]
-    BareProxy(bare_proxy::Args),
+    /// Build `wharf` as it is given out: for speed, guided by what a load has run of it.
+    Dist,
 }
 
 fn main() -> ExitCode {
@@ -74,9 +73,9 @@ impl Xtask {
             Task::Conformance(args) => conformance::run(&root, &args),
             Task::Regress => regress::run(&root),
             Task::Tidy => tidy::run(&root),
-            Task::LoadTest(args) => load::run(&root, &args),
-            Task::Bench(args) => bench::run(&root, &args),
-            Task::BareProxy(args) => bare_proxy::run(&args),
+            Task::LoadTest(args) => load::run(&args, |build| guided::stage(&root, build)),
+            Task::Bench(args) => bench::run(&args, |build| guided::stage(&root, build)),
+            Task::Dist => guided::run(&root),
         }
     }
 }

@@ -14,23 +14,18 @@ use tokio::time::{Instant, sleep};
 
 use crate::workspace;
 
-/// How the programs are built.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Build {
-    /// As they are shipped: for speed, and slow to build.
-    Dist,
-    /// Nearly as fast, and quicker to build.
-    Release,
-    /// As tests build them: quick to build, slow to run.
-    Dev,
-    /// Not at all: what was built as `dist` before is taken as it is.
-    Built,
-}
+mod build;
+
+pub(crate) use build::Build;
 
 /// Where the programs are, and where a run may write.
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
-    programs: PathBuf,
+    target: PathBuf,
+    /// The testkit's servers.
+    servers: PathBuf,
+    /// What stands between clients and servers: Wharf, and the proxy that does nothing.
+    between: PathBuf,
     folder: PathBuf,
 }
 
@@ -57,53 +52,18 @@ const UP_WITHIN: Duration = Duration::from_secs(20);
 /// How long a program may take to end once it is told to.
 const DOWN_WITHIN: Duration = Duration::from_secs(20);
 
-// === impl Build ===
-
-impl Build {
-    fn run(self, root: &Path, with_this: bool) -> Result<()> {
-        let mut cargo = workspace::cargo(root);
-        cargo.args(["build", "--quiet", "--bins"]);
-        cargo.args(["--package", "wharf", "--package", "wharf-testkit"]);
-        if with_this {
-            cargo.args(["--package", "xtask"]);
-        }
-        cargo.args(["--profile", self.profile()]);
-        let status = cargo.status().context("cargo did not start")?;
-        if !status.success() {
-            bail!("the build ended with {status}; its output is above");
-        }
-        Ok(())
-    }
-
-    const fn profile(self) -> &'static str {
-        match self {
-            Self::Dist | Self::Built => "dist",
-            Self::Release => "release",
-            Self::Dev => "dev",
-        }
-    }
-
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Dev => "debug",
-            _ => self.profile(),
-        }
-    }
-}
-
 // === impl Stage ===
 
 impl Stage {
-    /// Builds what is measured, and a folder under `target/` for what it writes.
+    /// Builds what is measured, and a folder under `target/` for what it writes. With [`Build::Guided`] it has yet to be
+    /// said where what stands between is: see [`Stage::with_between`].
     ///
     /// # Errors
     ///
     /// Where the build fails.
     pub(crate) fn set(root: &Path, build: Build) -> Result<Self> {
         let is_slow = build != Build::Dev && cfg!(debug_assertions);
-        if build != Build::Built {
-            build.run(root, is_slow)?;
-        }
+        build.run(root, is_slow)?;
         let target = workspace::target(root)?;
         let programs = target.join(build.folder());
         if is_slow {
@@ -112,12 +72,23 @@ impl Stage {
         let folder = target.join("measure").join(std::process::id().to_string());
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { programs, folder })
+        Ok(Self { target, servers: programs.clone(), between: programs, folder })
+    }
+
+    /// The same, with what stands between clients and servers from another folder.
+    pub(crate) fn with_between(mut self, folder: PathBuf) -> Self {
+        self.between = folder;
+        self
+    }
+
+    /// A program that stands between clients and servers.
+    pub(crate) fn between(&self, program: &str) -> PathBuf {
+        self.between.join(program)
     }
 
     /// Where cargo builds.
     pub(crate) fn target(&self) -> &Path {
-        self.programs.parent().expect("a profile has a folder of its own")
+        &self.target
     }
 
     /// A file of this run.
@@ -131,7 +102,7 @@ impl Stage {
     ///
     /// Where it does not come up.
     pub(crate) async fn upstream(&self, program: &str, flags: &[&str]) -> Result<Process> {
-        let program_path = self.programs.join(program);
+        let program_path = self.servers.join(program);
         self.start(program, program_path, |address| {
             let mut args = vec!["--listen".to_owned(), address.to_string()];
             args.extend(flags.iter().map(|&flag| flag.to_owned()));
@@ -151,7 +122,7 @@ impl Stage {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let admin = free_address()?;
         let process = self
-            .start(name, self.programs.join("wharf"), |address| {
+            .start(name, self.between("wharf"), |address| {
                 let words = ["serve", "--config", &file.to_string_lossy(), "--log", "warn"];
                 let mut args: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
                 args.extend(["--listen".to_owned(), address.to_string()]);
@@ -162,17 +133,15 @@ impl Stage {
         Ok(Gateway { process, admin })
     }
 
-    /// Starts the proxy that does nothing, which lives in this very program.
+    /// Starts the proxy that does nothing.
     ///
     /// # Errors
     ///
     /// Where it does not come up.
     pub(crate) async fn bare_proxy(&self, upstream: SocketAddr) -> Result<Process> {
-        let this = std::env::current_exe().context("this program has no path")?;
-        self.start("bare-proxy", this, |address| {
-            vec!["bare-proxy".to_owned(), address.to_string(), upstream.to_string()]
-        })
-        .await
+        let program = self.between("bare-proxy");
+        self.start("bare-proxy", program, |address| vec![address.to_string(), upstream.to_string()])
+            .await
     }
 
     async fn start(

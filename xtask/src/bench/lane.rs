@@ -106,6 +106,21 @@ impl Lane {
 // === impl Paved ===
 
 impl Paved {
+    /// Ends what stands in the way.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not end in time.
+    pub(crate) async fn end(self) -> Result<()> {
+        match self.between {
+            Between::Nothing => {}
+            Between::Proxy(mut process) | Between::Wharf(Gateway { mut process, .. }) => {
+                process.end().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// The process in the way.
     pub(crate) fn pid(&self) -> Option<u32> {
         match &self.between {

@@ -47,11 +47,11 @@ pub(super) struct Track {
     pub(super) measured: Measured,
 }
 
-/// Measures every case.
+/// Measures every case, and says what has come of each.
 ///
 /// # Errors
 ///
-/// Where something does not come up, or a call is not answered as it should be.
+/// As [`ride`].
 pub(crate) async fn measure(
     stage: &Stage,
     cases: &[Case],
@@ -61,32 +61,46 @@ pub(crate) async fn measure(
     let mut results = Vec::new();
     for &case in cases {
         println!("{case}");
-        let upstream = stage.upstream("fast-test", case.wire.flags()).await?;
-        let mut tracks = Vec::new();
-        for lane in lanes {
-            let paved = lane.pave(stage, upstream.address(), case.wire).await?;
-            tracks.push(Track::new(paved, case, "echo").await?);
-        }
-        // Once without counting, so that every connection is there.
-        for track in &mut tracks {
-            track.warm_up(case, turns).await?;
-        }
-        for _ in 0..turns.rounds {
-            let riding = tracks.iter_mut().map(|track| track.turn(case, turns.length));
-            if turns.are_at_once {
-                try_join_all(riding).await?;
-            } else {
-                for turn in riding {
-                    turn.await?;
-                }
-            }
-        }
-        let lanes = tracks.into_iter().map(|track| track.measured).collect();
-        let result = CaseResult { case, lanes };
+        let result = ride(stage, case, lanes, turns).await?;
         print!("{}", super::result::table(&result));
         results.push(result);
     }
     Ok(results)
+}
+
+/// Measures one case.
+///
+/// # Errors
+///
+/// Where something does not come up, or a call is not answered as it should be.
+pub(super) async fn ride(
+    stage: &Stage,
+    case: Case,
+    lanes: &[Lane],
+    turns: Turns,
+) -> Result<CaseResult> {
+    let upstream = stage.upstream("fast-test", case.wire.flags()).await?;
+    let mut tracks = Vec::new();
+    for lane in lanes {
+        let paved = lane.pave(stage, upstream.address(), case.wire).await?;
+        tracks.push(Track::new(paved, case, "echo").await?);
+    }
+    // Once without counting, so that every connection is there.
+    for track in &mut tracks {
+        track.warm_up(case, turns).await?;
+    }
+    for _ in 0..turns.rounds {
+        let riding = tracks.iter_mut().map(|track| track.turn(case, turns.length));
+        if turns.are_at_once {
+            try_join_all(riding).await?;
+        } else {
+            for turn in riding {
+                turn.await?;
+            }
+        }
+    }
+    let lanes = try_join_all(tracks.into_iter().map(Track::end)).await?;
+    Ok(CaseResult { case, lanes })
 }
 
 // === impl Measured ===
@@ -130,6 +144,12 @@ impl Track {
         self.turn(case, turns.length / 4).await?;
         self.measured = Measured::new(self.paved.lane);
         Ok(())
+    }
+
+    /// Ends what stands in the way, as somebody would who has no more use for it.
+    async fn end(self) -> Result<Measured> {
+        self.paved.end().await?;
+        Ok(self.measured)
     }
 
     /// Lets every user call without a pause, for a while.

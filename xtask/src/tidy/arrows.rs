@@ -44,6 +44,7 @@ const ALLOWED: &[(&str, Arrows)] = &[
         ]),
     ),
     ("wharf-tests", Anywhere),
+    ("bare-proxy", To(&[])),
     (
         "xtask",
         To(&["wharf-testkit", "wharf-proto", "wharf-http", "wharf-streamable-http", "wharf-sse"]),

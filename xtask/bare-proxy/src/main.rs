@@ -1,6 +1,6 @@
 //! A reverse proxy that does nothing but pass HTTP on: what hyper costs, and so the measure for what Wharf adds.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{convert::Infallible, env, net::SocketAddr};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -16,31 +16,37 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
 };
-use tokio::{net::TcpListener, task::JoinSet};
-
-/// Where to listen, and where to pass requests on to.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    listen: SocketAddr,
-    upstream: SocketAddr,
-}
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    task::JoinSet,
+};
 
 type Body = BoxBody<Bytes, hyper::Error>;
 
-/// Passes requests on until it is killed.
-///
-/// # Errors
-///
-/// Where it cannot listen.
-pub(crate) fn run(args: &Args) -> Result<()> {
+/// Passes requests on until it is told to end: `bare-proxy LISTEN UPSTREAM`.
+fn main() -> Result<()> {
+    let mut args = env::args().skip(1);
+    let mut address = || -> Result<SocketAddr> {
+        let arg = args.next().context("usage: bare-proxy LISTEN UPSTREAM")?;
+        arg.parse().with_context(|| format!("{arg} is no address"))
+    };
+    let (listen, upstream) = (address()?, address()?);
     let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
-    runtime.block_on(serve(args))
+    runtime.block_on(async {
+        let mut end = signal(SignalKind::terminate()).context("cannot hear of signals")?;
+        tokio::select! {
+            served = serve(listen, upstream) => served,
+            // What it has counted of itself is written when it ends by itself.
+            _ = end.recv() => Ok(()),
+        }
+    })
 }
 
-async fn serve(args: &Args) -> Result<()> {
-    let listener = TcpListener::bind(args.listen).await;
-    let listener = listener.with_context(|| format!("cannot listen at {}", args.listen))?;
-    let upstream: Authority = args.upstream.to_string().parse().context("it is an address")?;
+async fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
+    let listener = TcpListener::bind(listen).await;
+    let listener = listener.with_context(|| format!("cannot listen at {listen}"))?;
+    let upstream: Authority = upstream.to_string().parse().context("it is an address")?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     let client = Client::builder(TokioExecutor::new()).build::<_, Incoming>(connector);
