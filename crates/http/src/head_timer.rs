@@ -4,22 +4,18 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex},
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::{Duration, Instant as StdInstant},
 };
 
 use hyper::rt::{Sleep, Timer};
 use tokio::time::Instant;
 
-/// The timer of one connection. It is set once and goes off late: whoever
-/// waits then sets it for what is left. A timer for each head would be entered
-/// and taken out again with every request, under a lock that all share.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct HeadTimer {
-    alarm: Arc<Mutex<Option<Alarm>>>,
-}
+use crate::LateTimer;
 
-type Alarm = Pin<Box<tokio::time::Sleep>>;
+/// The timer of one connection, for the heads of all its requests.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HeadTimer(Arc<Mutex<LateTimer>>);
 
 /// A wait for one head.
 struct Wait {
@@ -57,17 +53,8 @@ impl Future for Wait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let mut alarm = self.timer.alarm.lock().expect("nothing panics while holding it");
-        let set = || Box::pin(tokio::time::sleep_until(self.deadline));
-        let alarm = alarm.get_or_insert_with(set);
-        loop {
-            ready!(alarm.as_mut().poll(cx));
-            if Instant::now() >= self.deadline {
-                return Poll::Ready(());
-            }
-            // It was set for an earlier head, which has come.
-            alarm.as_mut().reset(self.deadline);
-        }
+        let mut timer = self.timer.0.lock().expect("nothing panics while holding it");
+        timer.poll_until(self.deadline, cx)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    future::{Future as _, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -10,6 +11,7 @@ use std::{
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Response, StatusCode};
+use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use wharf_http::{Body, empty_response, json_response};
 use wharf_proto::{
@@ -31,6 +33,13 @@ use super::{
 pub(super) enum Count {
     One,
     Several,
+}
+
+/// What is heard first of calls.
+enum Heard {
+    Said(Option<Result<Message, Refusal>>),
+    SessionEnd,
+    Silence,
 }
 
 /// The stream that carries what calls say and then their answers.
@@ -70,13 +79,22 @@ pub(super) async fn answer<B: Backend>(
     }
     let may_be_json = form == Form::Fitting && count == Count::One;
     let mut session_ended = std::pin::pin!(calls.session().ended());
-    let mut silence = std::pin::pin!(events::silence(keep_alive));
+    let silent = (!keep_alive.is_zero()).then(|| Instant::now() + keep_alive);
     let said = loop {
-        let said = tokio::select! {
-            biased;
-            said = calls.said() => said,
-            () = &mut session_ended => return Err(gone(calls.session())),
-            () = &mut silence => break None,
+        let heard = poll_fn(|cx| {
+            if let Poll::Ready(said) = calls.poll_said(cx) {
+                return Poll::Ready(Heard::Said(said));
+            }
+            if session_ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Heard::SessionEnd);
+            }
+            let Some(silent) = silent else { return Poll::Pending };
+            calls.poll_until(silent, cx).map(|()| Heard::Silence)
+        });
+        let said = match heard.await {
+            Heard::Said(said) => said,
+            Heard::SessionEnd => return Err(gone(calls.session())),
+            Heard::Silence => break None,
         };
         match said {
             Some(Ok(Message::Response(response))) if may_be_json => {

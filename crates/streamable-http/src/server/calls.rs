@@ -11,6 +11,8 @@ use futures_util::{
     Stream, StreamExt,
     stream::{SelectAll, select_all},
 };
+use tokio::time::Instant;
+use wharf_http::LateTimer;
 use wharf_proto::{
     Message,
     server::{Backend, Refusal},
@@ -40,6 +42,8 @@ pub(super) struct InCare<B: Backend> {
     /// Both are there until they move into a task.
     held: Option<(Calls<B::Exchange>, InUse<B>)>,
     session: Arc<Session<B>>,
+    /// The session's, from when it is first waited for.
+    timer: Option<LateTimer>,
     /// Of their stream, once there is one that can be asked for again.
     tape: Option<Writer>,
     is_over: bool,
@@ -125,6 +129,7 @@ impl<B: Backend> InCare<B> {
             shared: Arc::clone(shared),
             session: Arc::clone(in_use.session()),
             held: Some((calls, in_use)),
+            timer: None,
             tape: None,
             is_over: false,
         }
@@ -158,6 +163,12 @@ impl<B: Backend> InCare<B> {
     /// Waits for what a call says next, as [`InCare::poll_said`].
     pub(super) async fn said(&mut self) -> Option<Result<Message, Refusal>> {
         std::future::poll_fn(|cx| self.poll_said(cx)).await
+    }
+
+    /// Polls for a moment.
+    pub(super) fn poll_until(&mut self, moment: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| self.session.timer());
+        timer.poll_until(moment, cx)
     }
 
     /// Whether each call has ended, as far as is known without polling.
@@ -206,6 +217,9 @@ impl<B: Backend> InCare<B> {
 
 impl<B: Backend> Drop for InCare<B> {
     fn drop(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.session.keep(timer);
+        }
         if self.is_over || !self.is_kept() {
             return;
         }

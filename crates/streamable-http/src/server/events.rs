@@ -88,12 +88,3 @@ impl Silence {
         Poll::Ready(Bytes::from_static(b": keep-alive\n\n"))
     }
 }
-
-/// Waits for a silence to have lasted; for ever where there is no limit.
-pub(super) async fn silence(limit: Duration) {
-    if limit.is_zero() {
-        std::future::pending().await
-    } else {
-        tokio::time::sleep(limit).await;
-    }
-}

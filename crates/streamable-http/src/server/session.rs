@@ -1,9 +1,10 @@
 //! A client's session, and how the server knows that it is in use.
 
 use std::{
+    mem,
     ops::Deref,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -11,6 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use wharf_http::LateTimer;
 use wharf_proto::{Revision, SessionId, server::Backend};
 
 use super::{listen::Listening, strays::Strays, streams::Streams};
@@ -30,6 +32,8 @@ pub(super) struct Session<B: Backend> {
     /// Its calls that go on without their client.
     pub(super) strays: Arc<Strays>,
     ended: CancellationToken,
+    /// That of the last call, for the next.
+    timer: Mutex<LateTimer>,
     born: Instant,
     /// Requests, streams and calls under way.
     uses: AtomicUsize,
@@ -80,6 +84,7 @@ impl<B: Backend> Session<B> {
             streams: Streams::default(),
             strays,
             ended,
+            timer: Mutex::default(),
             born: Instant::now(),
             uses: AtomicUsize::new(0),
             last_use: AtomicU64::new(0),
@@ -120,6 +125,20 @@ impl<B: Backend> Session<B> {
     /// Waits for the session's end.
     pub(super) fn ended(&self) -> WaitForCancellationFutureOwned {
         self.ended.clone().cancelled_owned()
+    }
+
+    /// A timer for a call.
+    pub(super) fn timer(&self) -> LateTimer {
+        mem::take(&mut self.timer.lock().expect("nothing panics while holding it"))
+    }
+
+    /// Keeps a call's timer for the next call.
+    pub(super) fn keep(&self, timer: LateTimer) {
+        let mut kept = self.timer.lock().expect("nothing panics while holding it");
+        // Of calls that were under way together, one has left its own.
+        if kept.is_new() {
+            *kept = timer;
+        }
     }
 
     /// Whether the events of its streams have ids, by which a client that
