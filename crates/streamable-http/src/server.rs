@@ -178,16 +178,15 @@ impl<B: Backend> Server<B> {
         R: http_body::Body<Data = Bytes> + Send + Unpin,
         Cause: From<R::Error>,
     {
-        let (head, body) = request.into_parts();
-        let headers = &head.headers;
-        if let Err(refused) = self.shared.settings.guard.check(headers) {
+        let (method, headers, body) = taken_apart(request);
+        if let Err(refused) = self.shared.settings.guard.check(&headers) {
             return Rejection::Forbidden(refused).to_response(None);
         }
-        match head.method {
+        match method {
             Method::POST => post::take(&self.shared, headers, body, peer).await,
-            Method::GET => resume::get(&self.shared, headers)
+            Method::GET => resume::get(&self.shared, &headers)
                 .unwrap_or_else(|rejection| rejection.to_response(None)),
-            Method::DELETE => Box::pin(self.shared.delete(headers)).await,
+            Method::DELETE => Box::pin(self.shared.delete(&headers)).await,
             _ => self.shared.no_such_method().to_response(None),
         }
     }
@@ -260,6 +259,12 @@ impl ServerSettings {
             replay: Replay::default(),
         }
     }
+}
+
+/// The parts of a request that are needed; the others go.
+fn taken_apart<R>(request: Request<R>) -> (Method, HeaderMap, R) {
+    let (head, body) = request.into_parts();
+    (head.method, head.headers, body)
 }
 
 // === impl Shared ===

@@ -40,7 +40,7 @@ struct Post<'a, B: Backend> {
 /// Takes the body of a POST and answers it.
 pub(super) async fn take<B, R>(
     shared: &Arc<Shared<B>>,
-    headers: &HeaderMap,
+    headers: HeaderMap,
     body: R,
     peer: Option<SocketAddr>,
 ) -> Response<Body>
@@ -49,7 +49,7 @@ where
     R: http_body::Body<Data = Bytes> + Send + Unpin,
     Cause: From<R::Error>,
 {
-    let post = match Post::begun(shared, headers, peer) {
+    let post = match Post::begun(shared, &headers, peer) {
         Ok(post) => post,
         Err(rejection) => return rejection.to_response(None),
     };
@@ -58,12 +58,32 @@ where
         Err(error) => return unread(error, post.session.err()).to_response(None),
     };
     match wharf_proto::Body::parse(text) {
-        Ok(wharf_proto::Body::Single(Message::Request(request))) => post.request(request).await,
+        Ok(wharf_proto::Body::Single(Message::Request(request))) => {
+            if request.method() == method::INITIALIZE {
+                // Rare and large: every call would have to make room for it.
+                Box::pin(post.opened(request)).await
+            } else {
+                let (id, form) = (request.id().clone(), post.form);
+                let calls = post.call(request);
+                // An answer may be long in coming, and the headers are not small.
+                drop(headers);
+                answered(shared, calls, form).await.map_err(|rejection| (rejection, Some(id)))
+            }
+        }
         Ok(wharf_proto::Body::Single(message)) => Box::pin(post.said(message)).await,
         Ok(wharf_proto::Body::Batch(messages)) => Box::pin(post.batch(messages)).await,
         Err(error) => Err(of_no_request(Rejection::Malformed(error))),
     }
     .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
+}
+
+/// Answers a call that could be begun.
+async fn answered<B: Backend>(
+    shared: &Shared<B>,
+    calls: Result<InCare<B>, Rejection>,
+    form: Form,
+) -> Result<Response<Body>, Rejection> {
+    answer::answer(calls?, form, Count::One, shared.settings.keep_alive).await
 }
 
 /// What a body is refused for that was not read to its end.
@@ -105,19 +125,10 @@ impl<'a, B: Backend> Post<'a, B> {
         if self.session.is_ok() { max_body } else { max_body.min(MAX_HELLO) }
     }
 
-    async fn request(self, request: Request) -> Result<Response<Body>, Rejected> {
-        let id = request.id().clone();
-        let answered = if request.method() == method::INITIALIZE {
-            // Rare and large: every call would have to make room for it.
-            Box::pin(self.initialize(request)).await
-        } else {
-            let (form, keep_alive) = (self.form, self.shared.settings.keep_alive);
-            match self.call(request) {
-                Ok(calls) => answer::answer(calls, form, Count::One, keep_alive).await,
-                Err(rejection) => Err(rejection),
-            }
-        };
-        answered.map_err(|rejection| (rejection, Some(id)))
+    /// Answers `initialize`.
+    async fn opened(self, hello: Request) -> Result<Response<Body>, Rejected> {
+        let id = hello.id().clone();
+        self.initialize(hello).await.map_err(|rejection| (rejection, Some(id)))
     }
 
     /// Begins a call. A future of its own would be moved with all that it is
