@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wharf_http::{Body, Guard, Handle, json_response};
@@ -42,6 +42,13 @@ struct Door<B: Backend> {
     sse: wharf_sse::Server<B>,
 }
 
+/// Where a request goes.
+enum Way {
+    ToAll(Entrance),
+    ToOne(Arc<Direction>, Entrance),
+    Nowhere(fn() -> Response<Body>),
+}
+
 /// What a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Entrance {
@@ -65,23 +72,38 @@ impl Doors {
     }
 
     /// Answers one request.
-    async fn handle(&self, request: Request<Incoming>, peer: Option<SocketAddr>) -> Response<Body> {
-        let path = request.uri().path();
+    fn handle(
+        &self,
+        request: Request<Incoming>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Response<Body>> + Send {
+        let way = self.way(request.uri().path());
+        async move {
+            match way {
+                Way::ToAll(entrance) => self.aggregate.handle(entrance, request, peer).await,
+                Way::ToOne(direction, entrance) => {
+                    direction.door.handle(entrance, request, peer).await
+                }
+                Way::Nowhere(answer) => answer(),
+            }
+        }
+    }
+
+    /// Where a path leads.
+    fn way(&self, path: &str) -> Way {
         if let Some(entrance) = Entrance::of(path) {
-            return self.aggregate.handle(entrance, request, peer).await;
+            return Way::ToAll(entrance);
         }
         let Some((id, rest)) = path.strip_prefix("/servers/").and_then(|path| {
             let slash = path.find('/')?;
             Some(path.split_at(slash))
         }) else {
-            return no_such_path();
+            return Way::Nowhere(no_such_path);
         };
         match (self.fleet.upstreams.find(id), Entrance::of(rest)) {
-            (Some(upstream), Some(entrance)) => {
-                self.direct(&upstream).door.handle(entrance, request, peer).await
-            }
-            (None, Some(_)) => no_such_server(),
-            (_, None) => no_such_path(),
+            (Some(upstream), Some(entrance)) => Way::ToOne(self.direct(&upstream), entrance),
+            (None, Some(_)) => Way::Nowhere(no_such_server),
+            (_, None) => Way::Nowhere(no_such_path),
         }
     }
 
@@ -218,17 +240,17 @@ impl<B: Backend> Door<B> {
         }
     }
 
-    async fn handle(
+    fn handle(
         &self,
         entrance: Entrance,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
-    ) -> Response<Body> {
+    ) -> impl Future<Output = Response<Body>> + Send {
         match entrance {
-            Entrance::Http => self.http.handle(request, peer).await,
+            Entrance::Http => Either::Left(self.http.handle(request, peer)),
             // Boxed, so that the others need not make room for them.
-            Entrance::SseStream => Box::pin(self.sse.open(request, peer)).await,
-            Entrance::SseMessages => Box::pin(self.sse.post(request, peer)).await,
+            Entrance::SseStream => Either::Right(self.sse.open(request, peer).boxed()),
+            Entrance::SseMessages => Either::Right(self.sse.post(request, peer).boxed()),
         }
     }
 

@@ -28,8 +28,9 @@ pub struct Call<L: Link> {
 struct Ids {
     upstream: u64,
     caller: RequestId,
-    /// The upstream's token and the caller's.
-    token: Option<(ProgressToken, ProgressToken)>,
+    /// The upstream's token and the caller's. Boxed: few calls have any, and
+    /// all would have room for them.
+    token: Option<Box<(ProgressToken, ProgressToken)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,7 +51,7 @@ impl<L: Link> Call<L> {
         token: Option<(ProgressToken, ProgressToken)>,
     ) -> Self {
         let watch = Watch::new(&session.0.life);
-        let ids = Ids { upstream, caller, token };
+        let ids = Ids { upstream, caller, token: token.map(Box::new) };
         Self { exchange, session, watch, ids, state: State::Unsent }
     }
 
@@ -59,7 +60,7 @@ impl<L: Link> Call<L> {
     /// it after the answer comes under the former.
     #[must_use]
     pub fn progress_token(&self) -> Option<(&ProgressToken, &ProgressToken)> {
-        self.ids.token.as_ref().map(|(ours, theirs)| (ours, theirs))
+        self.ids.token.as_deref().map(|(ours, theirs)| (ours, theirs))
     }
 }
 
@@ -121,7 +122,7 @@ impl Ids {
         let Message::Notification(notification) = &message else {
             return message;
         };
-        let Some((ours, theirs)) = &self.token else {
+        let Some((ours, theirs)) = self.token.as_deref() else {
             return message;
         };
         match notification.progress_token() {

@@ -35,6 +35,7 @@ mod tape;
 pub use replay::Replay;
 
 use check::Rejection;
+use post::Post;
 use replay::Total;
 use session::{InUse, Session};
 use strays::Strays;
@@ -142,6 +143,13 @@ struct Shared<B: Backend> {
     is_swept: AtomicBool,
 }
 
+/// What becomes of a request, by its head.
+enum Course<'a, B: Backend> {
+    Post(Post<'a, B>),
+    Delete(InUse<B>),
+    Answered(Response<Body>),
+}
+
 // === impl Server ===
 
 impl<B: Backend> Server<B> {
@@ -173,21 +181,25 @@ impl<B: Backend> Server<B> {
     /// disconnect is told: see [`ServerSettings::on_disconnect`].
     /// Notifications that were taken are delivered nevertheless; an
     /// `initialize` under way is given up.
-    pub async fn handle<R>(&self, request: Request<R>, peer: Option<SocketAddr>) -> Response<Body>
+    pub fn handle<R>(
+        &self,
+        request: Request<R>,
+        peer: Option<SocketAddr>,
+    ) -> impl Future<Output = Response<Body>> + Send
     where
         R: http_body::Body<Data = Bytes> + Send + Unpin,
         Cause: From<R::Error>,
     {
-        let (method, headers, body) = taken_apart(request);
-        if let Err(refused) = self.shared.settings.guard.check(&headers) {
-            return Rejection::Forbidden(refused).to_response(None);
-        }
-        match method {
-            Method::POST => post::take(&self.shared, headers, body, peer).await,
-            Method::GET => resume::get(&self.shared, &headers)
-                .unwrap_or_else(|rejection| rejection.to_response(None)),
-            Method::DELETE => Box::pin(self.shared.delete(&headers)).await,
-            _ => self.shared.no_such_method().to_response(None),
+        // The future has no more of the head than it needs.
+        let (head, body) = request.into_parts();
+        let course = self.shared.course(&head.method, head.headers, peer);
+        async move {
+            match course {
+                Ok(Course::Post(post)) => post.take(body).await,
+                Ok(Course::Delete(session)) => Box::pin(self.shared.delete(session)).await,
+                Ok(Course::Answered(response)) => response,
+                Err(rejection) => rejection.to_response(None),
+            }
         }
     }
 
@@ -261,15 +273,25 @@ impl ServerSettings {
     }
 }
 
-/// The parts of a request that are needed; the others go.
-fn taken_apart<R>(request: Request<R>) -> (Method, HeaderMap, R) {
-    let (head, body) = request.into_parts();
-    (head.method, head.headers, body)
-}
-
 // === impl Shared ===
 
 impl<B: Backend> Shared<B> {
+    /// Looks at a request's head.
+    fn course(
+        self: &Arc<Self>,
+        method: &Method,
+        headers: HeaderMap,
+        peer: Option<SocketAddr>,
+    ) -> Result<Course<'_, B>, Rejection> {
+        self.settings.guard.check(&headers).map_err(Rejection::Forbidden)?;
+        match *method {
+            Method::POST => Post::begun(self, headers, peer).map(Course::Post),
+            Method::GET => resume::get(self, &headers).map(Course::Answered),
+            Method::DELETE => self.own_session(&headers).map(Course::Delete),
+            _ => Err(self.no_such_method()),
+        }
+    }
+
     /// The session that the headers name, and no other.
     fn kept_session(&self, headers: &HeaderMap) -> Result<InUse<B>, Rejection> {
         let id = headers.get(header::SESSION_ID).ok_or(Rejection::NoSession)?;
@@ -314,11 +336,7 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    async fn delete(&self, headers: &HeaderMap) -> Response<Body> {
-        let session = match self.own_session(headers) {
-            Ok(session) => session,
-            Err(rejection) => return rejection.to_response(None),
-        };
+    async fn delete(&self, session: InUse<B>) -> Response<Body> {
         // Of two that delete it at once, the second finds nothing.
         let Some(session) = self.table.remove(&session) else {
             return Rejection::UnknownSession.to_response(None);

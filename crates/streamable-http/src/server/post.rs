@@ -1,6 +1,11 @@
 //! POST: a client's messages.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::{Future, ready},
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -29,61 +34,21 @@ use super::{
 const MAX_HELLO: usize = 1024 * 1024;
 
 /// One POST: who sent it, in which session, and in which form it is answered.
-struct Post<'a, B: Backend> {
+pub(super) struct Post<'a, B: Backend> {
     shared: &'a Arc<Shared<B>>,
-    caller: Caller<'a>,
+    headers: HeaderMap,
+    peer: Option<SocketAddr>,
     form: Form,
     /// In use since before the body was read, in which time it may have ended.
     session: Result<InUse<B>, Rejection>,
 }
 
-/// Takes the body of a POST and answers it.
-pub(super) async fn take<B, R>(
-    shared: &Arc<Shared<B>>,
-    headers: HeaderMap,
-    body: R,
-    peer: Option<SocketAddr>,
-) -> Response<Body>
-where
-    B: Backend,
-    R: http_body::Body<Data = Bytes> + Send + Unpin,
-    Cause: From<R::Error>,
-{
-    let post = match Post::begun(shared, &headers, peer) {
-        Ok(post) => post,
-        Err(rejection) => return rejection.to_response(None),
-    };
-    let text = match collect(body, post.max_body()).within(shared.settings.body_timeout).await {
-        Ok(text) => text,
-        Err(error) => return unread(error, post.session.err()).to_response(None),
-    };
-    match wharf_proto::Body::parse(text) {
-        Ok(wharf_proto::Body::Single(Message::Request(request))) => {
-            if request.method() == method::INITIALIZE {
-                // Rare and large: every call would have to make room for it.
-                Box::pin(post.opened(request)).await
-            } else {
-                let (id, form) = (request.id().clone(), post.form);
-                let calls = post.call(request);
-                // An answer may be long in coming, and the headers are not small.
-                drop(headers);
-                answered(shared, calls, form).await.map_err(|rejection| (rejection, Some(id)))
-            }
-        }
-        Ok(wharf_proto::Body::Single(message)) => Box::pin(post.said(message)).await,
-        Ok(wharf_proto::Body::Batch(messages)) => Box::pin(post.batch(messages)).await,
-        Err(error) => Err(of_no_request(Rejection::Malformed(error))),
-    }
-    .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
-}
-
-/// Answers a call that could be begun.
-async fn answered<B: Backend>(
-    shared: &Shared<B>,
-    calls: Result<InCare<B>, Rejection>,
-    form: Form,
-) -> Result<Response<Body>, Rejection> {
-    answer::answer(calls?, form, Count::One, shared.settings.keep_alive).await
+/// What becomes of a POST once its body is there.
+enum Matter<'a, B: Backend> {
+    /// A call has begun, or could not.
+    Call(RequestId, Result<InCare<B>, Rejection>),
+    /// Boxed: every call would have to make room for it.
+    Other(Pin<Box<dyn Future<Output = Result<Response<Body>, Rejected>> + Send + 'a>>),
 }
 
 /// What a body is refused for that was not read to its end.
@@ -106,17 +71,72 @@ impl<'a, B: Backend> Post<'a, B> {
     /// What its headers say. The session is looked for before the body is read,
     /// so that who has none cannot make us read a large one; it is missed only
     /// when the body is known not to be `initialize`.
-    fn begun(
+    pub(super) fn begun(
         shared: &'a Arc<Shared<B>>,
-        headers: &'a HeaderMap,
+        headers: HeaderMap,
         peer: Option<SocketAddr>,
     ) -> Result<Self, Rejection> {
-        let form = Form::of(headers, shared.settings.answers)?;
-        if !is_json(headers) {
+        let form = Form::of(&headers, shared.settings.answers)?;
+        if !is_json(&headers) {
             return Err(Rejection::NotJson);
         }
-        let session = shared.session(headers);
-        Ok(Self { shared, caller: Caller { headers, peer }, form, session })
+        let session = shared.session(&headers);
+        Ok(Self { shared, headers, peer, form, session })
+    }
+
+    /// Takes the body and answers it. No `async fn`, which would have room for
+    /// the POST twice.
+    pub(super) fn take<R>(self, body: R) -> impl Future<Output = Response<Body>> + Send
+    where
+        R: http_body::Body<Data = Bytes> + Send + Unpin,
+        Cause: From<R::Error>,
+    {
+        let settings = &self.shared.settings;
+        let (form, keep_alive) = (self.form, settings.keep_alive);
+        let collecting = collect(body, self.max_body()).within(settings.body_timeout);
+        async move {
+            let text = match collecting.await {
+                Ok(text) => text,
+                Err(error) => return unread(error, self.session.err()).to_response(None),
+            };
+            match self.matter(text) {
+                Matter::Call(id, Ok(calls)) => answer::answer(calls, form, Count::One, keep_alive)
+                    .await
+                    .map_err(|rejection| (rejection, Some(id))),
+                Matter::Call(id, Err(rejection)) => Err((rejection, Some(id))),
+                Matter::Other(answer) => answer.await,
+            }
+            .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
+        }
+    }
+
+    /// Reads the body. Nothing is kept of the POST, whose headers are not
+    /// small, while a call's answer is awaited, which may be long in coming.
+    fn matter(self, text: Bytes) -> Matter<'a, B> {
+        match wharf_proto::Body::parse(text) {
+            Ok(wharf_proto::Body::Single(Message::Request(request)))
+                if request.method() != method::INITIALIZE =>
+            {
+                Matter::Call(request.id().clone(), self.call(request))
+            }
+            Ok(body) => Matter::Other(Box::pin(self.other(body))),
+            Err(error) => {
+                let malformed = of_no_request(Rejection::Malformed(error));
+                Matter::Other(Box::pin(ready(Err(malformed))))
+            }
+        }
+    }
+
+    /// Answers what is no call, or several.
+    async fn other(self, body: wharf_proto::Body) -> Result<Response<Body>, Rejected> {
+        match body {
+            wharf_proto::Body::Single(Message::Request(hello)) => {
+                let id = hello.id().clone();
+                self.initialize(hello).await.map_err(|rejection| (rejection, Some(id)))
+            }
+            wharf_proto::Body::Single(message) => self.said(message).await,
+            wharf_proto::Body::Batch(messages) => self.batch(messages).await,
+        }
     }
 
     /// How large the body may be.
@@ -125,17 +145,11 @@ impl<'a, B: Backend> Post<'a, B> {
         if self.session.is_ok() { max_body } else { max_body.min(MAX_HELLO) }
     }
 
-    /// Answers `initialize`.
-    async fn opened(self, hello: Request) -> Result<Response<Body>, Rejected> {
-        let id = hello.id().clone();
-        self.initialize(hello).await.map_err(|rejection| (rejection, Some(id)))
-    }
-
-    /// Begins a call. A future of its own would be moved with all that it is
-    /// to hold.
+    /// Begins a call.
     fn call(self, request: Request) -> Result<InCare<B>, Rejection> {
         let session = still_open(self.session)?;
-        let exchange = self.shared.backend.call(&session.state, request, self.caller);
+        let caller = Caller { headers: &self.headers, peer: self.peer };
+        let exchange = self.shared.backend.call(&session.state, request, caller);
         Ok(InCare::new(self.shared, Calls::one(exchange), session))
     }
 
@@ -151,7 +165,8 @@ impl<'a, B: Backend> Post<'a, B> {
         if is_kept && !shared.table.has_room() {
             return Err(Rejection::Full);
         }
-        let opening = shared.backend.open(hello, self.caller);
+        let caller = Caller { headers: &self.headers, peer: self.peer };
+        let opening = shared.backend.open(hello, caller);
         let opening = shared.stop.run_until_cancelled(opening).await;
         let Opening { response, session } = opening.ok_or(Rejection::Stopping)?;
         let mut answer = match self.form {
@@ -211,9 +226,10 @@ impl<'a, B: Backend> Post<'a, B> {
         if requests.is_empty() {
             return Ok(empty_response(StatusCode::ACCEPTED));
         }
+        let caller = Caller { headers: &self.headers, peer: self.peer };
         let exchanges: Vec<_> = requests
             .into_iter()
-            .map(|request| shared.backend.call(&session.state, request, self.caller))
+            .map(|request| shared.backend.call(&session.state, request, caller))
             .collect();
         let calls = InCare::new(shared, Calls::many(exchanges), session);
         answer::answer(calls, self.form, Count::Several, shared.settings.keep_alive)
