@@ -13,6 +13,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// It is set once and goes off late: whoever waits then sets it for what is
 /// left. A timer for each wait would be entered and taken out again with every
 /// one of them, under a lock that all timers share.
+///
+/// Between two waits it keeps the waker of the last, until it goes off. It
+/// belongs to the runtime in which it was first polled.
 #[derive(Debug, Default)]
 pub struct LateTimer(Option<Pin<Box<Sleep>>>);
 
@@ -24,7 +27,8 @@ impl LateTimer {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with timers.
+    /// Outside of a tokio runtime with timers, and once the runtime in which
+    /// it was first polled has been shut down.
     pub fn poll_until(&mut self, moment: Instant, cx: &mut Context<'_>) -> Poll<()> {
         let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(moment)));
         if moment < sleep.deadline() {

@@ -175,6 +175,14 @@ impl<B: Backend> Server<B> {
     /// What cannot be served is answered with the HTTP status that the
     /// specification names and a JSON-RPC error that says what to do.
     ///
+    /// The head is looked at before this returns, so that the future need not
+    /// keep it: the session that it names is in use from then on. All requests
+    /// are to be handled in one runtime.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
     /// # Cancel safety
     ///
     /// Dropping the future, or the body of its response, is how a client's

@@ -79,7 +79,8 @@ pub(super) async fn answer<B: Backend>(
     }
     let may_be_json = form == Form::Fitting && count == Count::One;
     let mut session_ended = std::pin::pin!(calls.session().ended());
-    let silent = (!keep_alive.is_zero()).then(|| Instant::now() + keep_alive);
+    // One that is too long to add never comes.
+    let silent = Instant::now().checked_add(keep_alive).filter(|_| !keep_alive.is_zero());
     let said = loop {
         let heard = poll_fn(|cx| {
             if let Poll::Ready(said) = calls.poll_said(cx) {

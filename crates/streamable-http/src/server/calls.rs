@@ -179,6 +179,10 @@ impl<B: Backend> InCare<B> {
     /// What they say comes on an event stream from now on. Where it can be
     /// asked for again, it is written down.
     pub(super) fn begin_stream(&mut self) {
+        // The stream has a timer of its own.
+        if let Some(timer) = self.timer.take() {
+            self.session.keep(timer);
+        }
         let replay = self.shared.settings.replay;
         if replay.is_on() && self.session.has_event_ids() {
             let tape = self.session.streams.open(Kind::Answers, replay, &self.shared.kept);

@@ -1,11 +1,6 @@
 //! POST: a client's messages.
 
-use std::{
-    future::{Future, ready},
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-};
+use std::{future::Future, net::SocketAddr, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -45,8 +40,9 @@ pub(super) struct Post<'a, B: Backend> {
 
 /// What becomes of a POST once its body is there.
 enum Matter<'a, B: Backend> {
-    /// A call has begun, or could not.
-    Call(RequestId, Result<InCare<B>, Rejection>),
+    /// A call has begun.
+    Call(RequestId, InCare<B>),
+    Refused(Rejected),
     /// Boxed: every call would have to make room for it.
     Other(Pin<Box<dyn Future<Output = Result<Response<Body>, Rejected>> + Send + 'a>>),
 }
@@ -100,10 +96,10 @@ impl<'a, B: Backend> Post<'a, B> {
                 Err(error) => return unread(error, self.session.err()).to_response(None),
             };
             match self.matter(text) {
-                Matter::Call(id, Ok(calls)) => answer::answer(calls, form, Count::One, keep_alive)
+                Matter::Call(id, calls) => answer::answer(calls, form, Count::One, keep_alive)
                     .await
                     .map_err(|rejection| (rejection, Some(id))),
-                Matter::Call(id, Err(rejection)) => Err((rejection, Some(id))),
+                Matter::Refused(rejected) => Err(rejected),
                 Matter::Other(answer) => answer.await,
             }
             .unwrap_or_else(|(rejection, id)| rejection.to_response(id.as_ref()))
@@ -117,13 +113,14 @@ impl<'a, B: Backend> Post<'a, B> {
             Ok(wharf_proto::Body::Single(Message::Request(request)))
                 if request.method() != method::INITIALIZE =>
             {
-                Matter::Call(request.id().clone(), self.call(request))
+                let id = request.id().clone();
+                match self.call(request) {
+                    Ok(calls) => Matter::Call(id, calls),
+                    Err(rejection) => Matter::Refused((rejection, Some(id))),
+                }
             }
             Ok(body) => Matter::Other(Box::pin(self.other(body))),
-            Err(error) => {
-                let malformed = of_no_request(Rejection::Malformed(error));
-                Matter::Other(Box::pin(ready(Err(malformed))))
-            }
+            Err(error) => Matter::Refused(of_no_request(Rejection::Malformed(error))),
         }
     }
 
@@ -231,6 +228,7 @@ impl<'a, B: Backend> Post<'a, B> {
             .into_iter()
             .map(|request| shared.backend.call(&session.state, request, caller))
             .collect();
+        drop(self.headers);
         let calls = InCare::new(shared, Calls::many(exchanges), session);
         answer::answer(calls, self.form, Count::Several, shared.settings.keep_alive)
             .await

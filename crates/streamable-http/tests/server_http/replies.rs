@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body::Body as _;
 use wharf_proto::{Notification, server::Refusal};
 use wharf_streamable_http::server::Answers;
@@ -248,8 +248,18 @@ async fn a_call_that_is_silent_for_long_becomes_a_stream_with_comments() {
 
 #[tokio::test(start_paused = true)]
 async fn without_keep_alive_a_silent_call_is_still_json() {
+    assert_eq!(kind_of_a_late_answer(Duration::ZERO).await, "application/json");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keep_alive_that_is_too_long_to_add_never_comes() {
+    assert_eq!(kind_of_a_late_answer(Duration::MAX).await, "application/json");
+}
+
+/// The content type of an answer that is an hour in coming.
+async fn kind_of_a_late_answer(keep_alive: Duration) -> HeaderValue {
     let mut settings = settings();
-    settings.keep_alive = Duration::ZERO;
+    settings.keep_alive = keep_alive;
     let mut stage = Stage::with(settings, |_| {}).await;
     let (id, _) = stage.open().await;
     let server = stage.server.clone();
@@ -260,7 +270,31 @@ async fn without_keep_alive_a_silent_call_is_still_json() {
         call.answer("{}");
     };
     let (response, ()) = tokio::join!(server.handle(ask, None), later);
-    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    response.headers()[header::CONTENT_TYPE].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_call_of_a_session_may_be_silent_for_the_whole_time() {
+    let mut settings = settings();
+    settings.keep_alive = Duration::from_secs(30);
+    let mut stage = Stage::with(settings, |_| {}).await;
+    let (id, _) = stage.open().await;
+    let server = stage.server.clone();
+    for number in 1..4 {
+        let ask = call(number).of(&id).direct();
+        let later = async {
+            let call = stage.call().await;
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            call.answer("{}");
+        };
+        let (response, ()) = tokio::join!(server.handle(ask, None), later);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json", "{number}");
+    }
+    let began = tokio::time::Instant::now();
+    let ask = call(4).of(&id).direct();
+    let (response, _call) = tokio::join!(server.handle(ask, None), stage.call());
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+    assert_eq!(began.elapsed().as_secs(), 30);
 }
 
 fn str(notification: &Notification) -> &str {
