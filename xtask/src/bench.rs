@@ -106,7 +106,10 @@ pub(crate) async fn rehearse(stage: &Stage) -> Result<()> {
     let turns = round::Turns { rounds: 1, length: Duration::from_secs(2), are_at_once: false };
     for case in case::Case::all(&WIRES, &[16], &[50]) {
         println!("  {case}");
-        round::ride(stage, case, &LANES, turns).await?;
+        let (_upstream, tracks) = round::ride(stage, case, &LANES, turns).await?;
+        for track in tracks {
+            track.end().await?;
+        }
     }
     Ok(())
 }

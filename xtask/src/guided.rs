@@ -93,7 +93,11 @@ impl<'a> Workshop<'a> {
             bench::rehearse(&stage).await?;
             load::rehearse(&stage).await
         })?;
-        said(Command::new(reader).arg("merge").arg("--output").arg(&profile).arg(&counts))?;
+        // Under its own name once it is whole.
+        let merged = self.folder.join("merged.profdata");
+        said(Command::new(reader).arg("merge").arg("--output").arg(&merged).arg(&counts))?;
+        fs::rename(&merged, &profile)
+            .with_context(|| format!("cannot write {}", profile.display()))?;
         Ok(profile)
     }
 

@@ -133,7 +133,11 @@ pub(crate) fn smoke(root: &Path) -> Result<()> {
 /// As [`run()`].
 pub(crate) async fn rehearse(stage: &Stage) -> Result<()> {
     for load in Profile::Smoke.loads() {
-        run::run(stage, load, &Place::AllHere).await?;
+        let run = run::run(stage, load, &Place::AllHere).await?;
+        let ended_well = run.gateway.as_ref().is_some_and(|gateway| gateway.ended_well);
+        if run.calls == 0 || !ended_well {
+            bail!("what was to count did not answer, or did not end as it should");
+        }
     }
     Ok(())
 }

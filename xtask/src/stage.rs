@@ -202,7 +202,7 @@ impl Process {
         self.until_up().await
     }
 
-    /// Tells the program to end, and waits until it has. Its exit status was that of success?
+    /// Tells the program to end, and waits until it has. Whether its exit status was that of success.
     ///
     /// # Errors
     ///

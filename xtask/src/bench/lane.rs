@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use super::case::Wire;
@@ -110,12 +110,14 @@ impl Paved {
     ///
     /// # Errors
     ///
-    /// Where it does not end in time.
+    /// Where it does not end in time, or not as it should.
     pub(crate) async fn end(self) -> Result<()> {
         match self.between {
             Between::Nothing => {}
             Between::Proxy(mut process) | Between::Wharf(Gateway { mut process, .. }) => {
-                process.end().await?;
+                if !process.end().await? {
+                    bail!("{} did not end as it should", self.lane.label());
+                }
             }
         }
         Ok(())

@@ -12,7 +12,10 @@ use super::{
     case::{Case, Wire},
     lane::{Lane, Paved},
 };
-use crate::{stage::Stage, vitals::Vitals};
+use crate::{
+    stage::{Process, Stage},
+    vitals::Vitals,
+};
 
 /// How often and how long each way is used.
 #[derive(Debug, Clone, Copy)]
@@ -61,14 +64,16 @@ pub(crate) async fn measure(
     let mut results = Vec::new();
     for &case in cases {
         println!("{case}");
-        let result = ride(stage, case, lanes, turns).await?;
+        let (_upstream, tracks) = ride(stage, case, lanes, turns).await?;
+        let lanes = tracks.into_iter().map(|track| track.measured).collect();
+        let result = CaseResult { case, lanes };
         print!("{}", super::result::table(&result));
         results.push(result);
     }
     Ok(results)
 }
 
-/// Measures one case.
+/// Uses the ways to an upstream as a case says. The upstream runs on, and what stands in the ways.
 ///
 /// # Errors
 ///
@@ -78,7 +83,7 @@ pub(super) async fn ride(
     case: Case,
     lanes: &[Lane],
     turns: Turns,
-) -> Result<CaseResult> {
+) -> Result<(Process, Vec<Track>)> {
     let upstream = stage.upstream("fast-test", case.wire.flags()).await?;
     let mut tracks = Vec::new();
     for lane in lanes {
@@ -99,8 +104,7 @@ pub(super) async fn ride(
             }
         }
     }
-    let lanes = try_join_all(tracks.into_iter().map(Track::end)).await?;
-    Ok(CaseResult { case, lanes })
+    Ok((upstream, tracks))
 }
 
 // === impl Measured ===
@@ -146,10 +150,10 @@ impl Track {
         Ok(())
     }
 
-    /// Ends what stands in the way, as somebody would who has no more use for it.
-    async fn end(self) -> Result<Measured> {
-        self.paved.end().await?;
-        Ok(self.measured)
+    /// Sends the users away, and ends what stands in the way.
+    pub(super) async fn end(self) -> Result<()> {
+        drop(self.users);
+        self.paved.end().await
     }
 
     /// Lets every user call without a pause, for a while.

@@ -9,7 +9,8 @@ use crate::workspace;
 /// How the programs are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Build {
-    /// As they are given out: as `dist`, and guided by what a load has run of them. The slowest to build.
+    /// As they are given out: as `dist`, and guided by what a load has run of them. The slowest to build; adds the
+    /// component `llvm-tools` to the toolchain if it is not there.
     Guided,
     /// For speed, and slow to build.
     Dist,
