@@ -109,11 +109,7 @@ impl<'a> Workshop<'a> {
         cargo.args(PROGRAMS.iter().flat_map(|program| ["--package", program]));
         cargo.arg("--target-dir").arg(&target);
         // One flag, whatever spaces are in it.
-        let status = cargo.env("CARGO_ENCODED_RUSTFLAGS", flag).status();
-        let status = status.context("cargo did not start")?;
-        if !status.success() {
-            bail!("the build ended with {status}; its output is above");
-        }
+        workspace::build(cargo.env("CARGO_ENCODED_RUSTFLAGS", flag))?;
         Ok(target.join(&self.host).join("dist"))
     }
 

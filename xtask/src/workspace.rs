@@ -54,6 +54,19 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
+/// Runs a command that builds, as [`cargo`] gives it.
+///
+/// # Errors
+///
+/// When it does not start or does not succeed. Its output says why.
+pub(crate) fn build(cargo: &mut Command) -> Result<()> {
+    let status = cargo.status().context("cargo did not start")?;
+    if !status.success() {
+        bail!("the build ended with {status}; its output is above");
+    }
+    Ok(())
+}
+
 /// The crates of this workspace, in the order of their names.
 ///
 /// # Errors

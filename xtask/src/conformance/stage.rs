@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::kit::{Kit, PythonSdk};
@@ -100,10 +100,8 @@ impl Stage {
 
 fn build(root: &Path) -> Result<PathBuf> {
     println!("building wharf ...");
-    let status = workspace::cargo(root).args(["build", "--quiet", "--package", "wharf"]).status();
-    if !status.context("cargo did not start")?.success() {
-        bail!("wharf does not build; cargo's output is above");
-    }
+    let mut cargo = workspace::cargo(root);
+    workspace::build(cargo.args(["build", "--quiet", "--package", "wharf"]))?;
     Ok(root.join("target/debug/wharf"))
 }
 

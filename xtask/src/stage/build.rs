@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use crate::workspace;
 
@@ -40,11 +40,7 @@ impl Build {
         if with_this {
             cargo.args(["--package", "xtask"]);
         }
-        let status = cargo.status().context("cargo did not start")?;
-        if !status.success() {
-            bail!("the build ended with {status}; its output is above");
-        }
-        Ok(())
+        workspace::build(&mut cargo)
     }
 
     const fn profile(self) -> &'static str {

@@ -171,6 +171,13 @@ impl<B: Backend> InCare<B> {
         timer.poll_until(moment, cx)
     }
 
+    /// Leaves the timer to the session's next call.
+    fn return_timer(&mut self) {
+        if let Some(timer) = self.timer.take() {
+            self.session.keep(timer);
+        }
+    }
+
     /// Whether each call has ended, as far as is known without polling.
     pub(super) const fn is_over(&self) -> bool {
         self.is_over
@@ -180,9 +187,7 @@ impl<B: Backend> InCare<B> {
     /// asked for again, it is written down.
     pub(super) fn begin_stream(&mut self) {
         // The stream has a timer of its own.
-        if let Some(timer) = self.timer.take() {
-            self.session.keep(timer);
-        }
+        self.return_timer();
         let replay = self.shared.settings.replay;
         if replay.is_on() && self.session.has_event_ids() {
             let tape = self.session.streams.open(Kind::Answers, replay, &self.shared.kept);
@@ -221,9 +226,7 @@ impl<B: Backend> InCare<B> {
 
 impl<B: Backend> Drop for InCare<B> {
     fn drop(&mut self) {
-        if let Some(timer) = self.timer.take() {
-            self.session.keep(timer);
-        }
+        self.return_timer();
         if self.is_over || !self.is_kept() {
             return;
         }

@@ -31,11 +31,16 @@ const MAX_HELLO: usize = 1024 * 1024;
 /// One POST: who sent it, in which session, and in which form it is answered.
 pub(super) struct Post<'a, B: Backend> {
     shared: &'a Arc<Shared<B>>,
-    headers: HeaderMap,
-    peer: Option<SocketAddr>,
+    sender: Sender,
     form: Form,
     /// In use since before the body was read, in which time it may have ended.
     session: Result<InUse<B>, Rejection>,
+}
+
+/// Who sent it, for as long as the backend may ask.
+struct Sender {
+    headers: HeaderMap,
+    peer: Option<SocketAddr>,
 }
 
 /// What becomes of a POST once its body is there.
@@ -77,7 +82,7 @@ impl<'a, B: Backend> Post<'a, B> {
             return Err(Rejection::NotJson);
         }
         let session = shared.session(&headers);
-        Ok(Self { shared, headers, peer, form, session })
+        Ok(Self { shared, sender: Sender { headers, peer }, form, session })
     }
 
     /// Takes the body and answers it. No `async fn`, which would have room for
@@ -145,8 +150,7 @@ impl<'a, B: Backend> Post<'a, B> {
     /// Begins a call.
     fn call(self, request: Request) -> Result<InCare<B>, Rejection> {
         let session = still_open(self.session)?;
-        let caller = Caller { headers: &self.headers, peer: self.peer };
-        let exchange = self.shared.backend.call(&session.state, request, caller);
+        let exchange = self.shared.backend.call(&session.state, request, self.sender.caller());
         Ok(InCare::new(self.shared, Calls::one(exchange), session))
     }
 
@@ -162,8 +166,7 @@ impl<'a, B: Backend> Post<'a, B> {
         if is_kept && !shared.table.has_room() {
             return Err(Rejection::Full);
         }
-        let caller = Caller { headers: &self.headers, peer: self.peer };
-        let opening = shared.backend.open(hello, caller);
+        let opening = shared.backend.open(hello, self.sender.caller());
         let opening = shared.stop.run_until_cancelled(opening).await;
         let Opening { response, session } = opening.ok_or(Rejection::Stopping)?;
         let mut answer = match self.form {
@@ -223,16 +226,23 @@ impl<'a, B: Backend> Post<'a, B> {
         if requests.is_empty() {
             return Ok(empty_response(StatusCode::ACCEPTED));
         }
-        let caller = Caller { headers: &self.headers, peer: self.peer };
         let exchanges: Vec<_> = requests
             .into_iter()
-            .map(|request| shared.backend.call(&session.state, request, caller))
+            .map(|request| shared.backend.call(&session.state, request, self.sender.caller()))
             .collect();
-        drop(self.headers);
+        drop(self.sender);
         let calls = InCare::new(shared, Calls::many(exchanges), session);
         answer::answer(calls, self.form, Count::Several, shared.settings.keep_alive)
             .await
             .map_err(of_no_request)
+    }
+}
+
+// === impl Sender ===
+
+impl Sender {
+    const fn caller(&self) -> Caller<'_> {
+        Caller { headers: &self.headers, peer: self.peer }
     }
 }
 
