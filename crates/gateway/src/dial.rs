@@ -40,9 +40,13 @@ impl Dial {
     }
 
     fn http(&self, edition: &Edition) -> (streamable_http::HttpLink, streamable_http::HttpFeed) {
-        let mut settings = streamable_http::ClientSettings::default();
-        settings.max_message = self.0.max_message;
-        streamable_http::open(self.0.http.clone(), edition.settings.target.clone(), settings)
+        let opener = edition.opener.get_or_init(|| {
+            let mut settings = streamable_http::ClientSettings::default();
+            settings.max_message = self.0.max_message;
+            let target = edition.settings.target.clone();
+            streamable_http::Opener::new(self.0.http.clone(), target, settings)
+        });
+        opener.open()
     }
 
     async fn sse(

@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
 use wharf_pool::{Fingerprint, Key, KeyParts, Lease, Profile, Scope, Session};
 use wharf_proto::{Json, Revision};
+use wharf_streamable_http::client::Opener;
 
 use crate::{
     ScopeSetting, Transport, UpstreamId, UpstreamSettings, catalogue::Catalogue,
@@ -44,6 +45,8 @@ pub(crate) struct Upstream {
 #[derive(Debug)]
 pub(crate) struct Edition {
     pub(crate) settings: UpstreamSettings,
+    /// Of the links to it over streamable HTTP.
+    pub(crate) opener: OnceLock<Opener>,
     found: Mutex<Arc<OnceCell<Transport>>>,
     is_sessionless: AtomicBool,
 }
@@ -203,13 +206,23 @@ impl fmt::Debug for Upstream {
 
 impl Edition {
     pub(crate) fn new(settings: UpstreamSettings) -> Self {
-        Self { settings, found: Mutex::default(), is_sessionless: AtomicBool::new(false) }
+        Self {
+            settings,
+            opener: OnceLock::new(),
+            found: Mutex::default(),
+            is_sessionless: AtomicBool::new(false),
+        }
     }
 
     /// The same, where other settings change nothing about its sessions.
     pub(crate) fn with(&self, settings: UpstreamSettings) -> Self {
         let is_sessionless = AtomicBool::new(self.is_sessionless.load(Ordering::Relaxed));
-        Self { settings, found: Mutex::new(self.found()), is_sessionless }
+        Self {
+            settings,
+            opener: self.opener.clone(),
+            found: Mutex::new(self.found()),
+            is_sessionless,
+        }
     }
 
     /// Learns from a session whether the upstream keeps any.

@@ -13,7 +13,6 @@ use futures_util::task::waker_ref;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
-use pin_project_lite::pin_project;
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
@@ -40,13 +39,10 @@ struct Serving<C> {
     bell: Waker,
 }
 
-pin_project! {
-    /// An answer on its way, polled when its signal was given.
-    struct Attended<F> {
-        #[pin]
-        answer: F,
-        signal: Arc<Signal>,
-    }
+/// An answer on its way, polled when its signal was given.
+struct Attended<F> {
+    answer: Pin<Box<F>>,
+    signal: Arc<Signal>,
 }
 
 /// Serves `stream` with `handle` until it closes, or until it has nothing to
@@ -140,19 +136,22 @@ impl<F> Attended<F> {
     fn new(answer: F, signal: Arc<Signal>) -> Self {
         // hyper polls it next.
         signal.give();
-        Self { answer, signal }
+        // Boxed: else its connection would keep the room for it while there is
+        // nothing to answer. What one request gives back another takes, while
+        // the processor still has it at hand.
+        Self { answer: Box::pin(answer), signal }
     }
 }
 
 impl<F: Future> Future for Attended<F> {
     type Output = F::Output;
 
-    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
         if !this.signal.take() {
             return Poll::Pending;
         }
-        this.answer.poll(&mut Context::from_waker(&waker_ref(this.signal)))
+        this.answer.as_mut().poll(&mut Context::from_waker(&waker_ref(&this.signal)))
     }
 }
 

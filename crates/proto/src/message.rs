@@ -5,7 +5,11 @@
 //! is to replace those few bytes; everything else, unknown members included,
 //! goes on as it came.
 
-use std::{fmt, ops::Range, sync::LazyLock};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use memchr::memmem::Finder;
@@ -45,9 +49,13 @@ pub enum Message {
     Response(Response),
 }
 
-/// A message that wants an answer.
+/// A message that wants an answer. Clones share it: a call is known in more
+/// than one place while it is under way.
 #[derive(Clone)]
-pub struct Request {
+pub struct Request(Arc<Asked>);
+
+/// What is asked.
+struct Asked {
     text: Bytes,
     id: RequestId,
     id_at: Range<usize>,
@@ -87,7 +95,7 @@ pub enum Outcome {
 impl Message {
     /// The message's text, for the wire.
     #[must_use]
-    pub const fn text(&self) -> &Bytes {
+    pub fn text(&self) -> &Bytes {
         match self {
             Self::Request(request) => request.text(),
             Self::Notification(notification) => notification.text(),
@@ -117,41 +125,45 @@ impl From<Response> for Message {
 // === impl Request ===
 
 impl Request {
+    fn of(asked: Asked) -> Self {
+        Self(Arc::new(asked))
+    }
+
     /// The message's text, for the wire.
     #[must_use]
-    pub const fn text(&self) -> &Bytes {
-        &self.text
+    pub fn text(&self) -> &Bytes {
+        &self.0.text
     }
 
     /// The id that the answer will carry.
     #[must_use]
-    pub const fn id(&self) -> &RequestId {
-        &self.id
+    pub fn id(&self) -> &RequestId {
+        &self.0.id
     }
 
     /// What is to be done.
     #[must_use]
     pub fn method(&self) -> &str {
-        &self.method
+        &self.0.method
     }
 
     /// What to do it with, as it was written.
     #[must_use]
-    pub const fn params(&self) -> Option<&Json> {
-        self.params.as_ref()
+    pub fn params(&self) -> Option<&Json> {
+        self.0.params.as_ref()
     }
 
     /// A member of the parameters.
     #[must_use]
     pub fn param(&self, name: &str) -> Option<Json> {
-        self.params.as_ref()?.field(name)
+        self.0.params.as_ref()?.field(name)
     }
 
     /// The token by which the sender wants to hear of progress, and the part
     /// of the text where it stands.
     #[must_use]
     pub fn progress_token(&self) -> Option<(ProgressToken, Json)> {
-        let params = self.params.as_ref()?;
+        let params = self.0.params.as_ref()?;
         // Most requests ask for no progress, and this is on every call's way:
         // look for the word before walking the tree.
         TOKEN.find(params.as_bytes())?;
@@ -162,7 +174,7 @@ impl Request {
     /// The revision an `initialize` request asks for.
     #[must_use]
     pub fn requested_revision(&self) -> Option<Text> {
-        (self.method == method::INITIALIZE).then(|| self.param("protocolVersion")?.to_text())?
+        (self.0.method == method::INITIALIZE).then(|| self.param("protocolVersion")?.to_text())?
     }
 
     /// Begins to change parts of the request.
@@ -174,7 +186,7 @@ impl Request {
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Parameters may hold what nobody wants in a log.
-        write!(f, "Request({} {:?}, {} bytes)", self.method, self.id, self.text.len())
+        write!(f, "Request({} {:?}, {} bytes)", self.0.method, self.0.id, self.0.text.len())
     }
 }
 

@@ -16,18 +16,25 @@ use wharf_proto::{
 mod cursor;
 mod exchange;
 mod feed;
+mod origin;
 mod refusal;
 mod wire;
 
 pub use exchange::HttpExchange;
 pub use feed::HttpFeed;
 
+use origin::Origin;
 use wire::Wire;
 
 /// A link to an upstream over streamable HTTP.
 ///
 /// Dropping it tells the upstream nothing: see [`Link::goodbye`].
 pub struct HttpLink(Arc<Wire>);
+
+/// Opens links to one upstream. They share what they have in common, so that
+/// many take less memory than by [`open`]. Clones are the same.
+#[derive(Clone)]
+pub struct Opener(Arc<Origin>);
 
 /// Opens links with one [`HttpClient`].
 #[derive(Debug, Clone)]
@@ -59,8 +66,30 @@ pub struct ClientSettings {
 /// Makes a link to `target`, and the feed that belongs to it. Does no I/O.
 #[must_use]
 pub fn open(http: HttpClient, target: Target, settings: ClientSettings) -> (HttpLink, HttpFeed) {
-    let wire = Arc::new(Wire::new(http, target, settings));
-    (HttpLink(Arc::clone(&wire)), HttpFeed::new(wire))
+    Opener::new(http, target, settings).open()
+}
+
+// === impl Opener ===
+
+impl Opener {
+    /// Opens links to `target` over the connections of `http`.
+    #[must_use]
+    pub fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Self {
+        Self(Origin::new(http, target, settings))
+    }
+
+    /// Makes a link, and the feed that belongs to it. Does no I/O.
+    #[must_use]
+    pub fn open(&self) -> (HttpLink, HttpFeed) {
+        let wire = Arc::new(Wire::new(Arc::clone(&self.0)));
+        (HttpLink(Arc::clone(&wire)), HttpFeed::new(wire))
+    }
+}
+
+impl fmt::Debug for Opener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opener({:?})", self.0.target.endpoint)
+    }
 }
 
 // === impl Connector ===

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Body, Message, Notification, Outcome, Request, Response, members::Members};
+use super::{Asked, Body, Message, Notification, Outcome, Request, Response, members::Members};
 use crate::{Flaw, Json, NotJson, ParseError, RequestId, Text, json, method};
 
 /// Takes the messages off an array one by one, so that of an array which is
@@ -141,7 +141,7 @@ fn call(text: &Bytes, members: &Members<'_>, method: Text) -> Result<Message, Fl
     };
     let id_at = json::offset_of(&text, id.as_bytes());
     let id = RequestId::from_text(id).ok_or(Flaw::Id)?;
-    Ok(Request { text, id, id_at, method, params }.into())
+    Ok(Request::of(Asked { text, id, id_at, method, params }).into())
 }
 
 fn answer(text: &Bytes, members: &Members<'_>, outcome: Outcome) -> Result<Message, Flaw> {

@@ -1,6 +1,6 @@
 //! Changing a request or a notification without writing it anew.
 
-use super::{Notification, Request};
+use super::{Asked, Notification, Request};
 use crate::{Json, RequestId, Splice, json::offset_of};
 
 /// A request on its way to another peer: its id, and parts of its parameters,
@@ -17,13 +17,13 @@ pub struct Rewrite<'a> {
 
 impl<'a> Rewrite<'a> {
     pub(super) fn of(request: &'a Request) -> Self {
-        let splice = Splice::of(&Json::trusted(request.text.clone()));
+        let splice = Splice::of(&Json::trusted(request.0.text.clone()));
         Self { request, splice, id: None }
     }
 
     /// Gives the request another id.
     pub fn id(mut self, id: RequestId) -> Self {
-        self.splice = self.splice.cut(self.request.id_at.clone(), id.to_json().into_bytes());
+        self.splice = self.splice.cut(self.request.0.id_at.clone(), id.to_json().into_bytes());
         self.id = Some(id);
         self
     }
@@ -53,14 +53,14 @@ impl<'a> Rewrite<'a> {
     /// The changed request.
     #[must_use]
     pub fn finish(self) -> Request {
-        let old = self.request;
+        let old = &*self.request.0;
         let mut id_at = old.id_at.clone();
         let mut params_at =
             old.params.as_ref().map_or(0..0, |params| offset_of(&old.text, params.as_bytes()));
         let text = self.splice.finish_and_map(&mut [&mut id_at, &mut params_at]);
         let params = old.params.is_some().then(|| Json::trusted(text.slice(params_at)));
         let id = self.id.unwrap_or_else(|| old.id.clone());
-        Request { text, id, id_at, method: old.method.clone(), params }
+        Request::of(Asked { text, id, id_at, method: old.method.clone(), params })
     }
 }
 

@@ -142,7 +142,7 @@ impl HttpFeed {
                 _ => {}
             }
         }
-        self.wire.http.finish(answer.into_body());
+        self.wire.origin.http.finish(answer.into_body());
         self.refused(status)
     }
 
@@ -156,7 +156,7 @@ impl HttpFeed {
     }
 
     fn wait(&mut self) -> State {
-        let wait = self.cursor.wait(&self.wire.settings);
+        let wait = self.cursor.wait(&self.wire.origin.settings);
         State::Waiting(Box::pin(tokio::time::sleep(wait)))
     }
 

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::Waker,
@@ -14,47 +14,35 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use tracing::debug;
-use wharf_http::{Answer, EventReader, HttpClient, Sending, Target, collect};
+use wharf_http::{Answer, EventReader, Sending, collect};
 use wharf_proto::{
     Revision, SessionId, Trace, header as names,
     transport::{CallError, EndReason, Fault},
 };
 
 use super::{
-    ClientSettings,
+    origin::{Agreed, Origin},
     refusal::{self, MAX_REFUSAL, Refusal},
 };
 
 /// The upstream's end of a link, shared by all of this end.
 pub(super) struct Wire {
-    pub(super) http: HttpClient,
-    pub(super) settings: ClientSettings,
-    /// Where the upstream is, and what goes with each request.
-    target: Target,
+    pub(super) origin: Arc<Origin>,
     /// Given with the answer to `initialize`, if at all.
     session: OnceLock<HeaderValue>,
-    agreed: OnceLock<Agreed>,
+    agreed: OnceLock<Arc<Agreed>>,
     ended: OnceLock<EndReason>,
     is_listened_to: AtomicBool,
     /// Wakes the feed when one of the four above has changed.
     feed: AtomicWaker,
 }
 
-/// What holds once the handshake is over.
-struct Agreed {
-    revision: Revision,
-    /// The headers of a POST from then on.
-    headers: HeaderMap,
-}
-
 // === impl Wire ===
 
 impl Wire {
-    pub(super) fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Self {
+    pub(super) fn new(origin: Arc<Origin>) -> Self {
         Self {
-            http,
-            settings,
-            target,
+            origin,
             session: OnceLock::new(),
             agreed: OnceLock::new(),
             ended: OnceLock::new(),
@@ -75,7 +63,7 @@ impl Wire {
 
     /// Sends `initialize`, which belongs to no session yet.
     pub(super) fn post_opening(&self, text: Bytes) -> Result<Sending, CallError> {
-        self.send(Method::POST, self.opening(), text)
+        self.send(Method::POST, self.origin.opening(), text)
     }
 
     /// Opens an event stream: a new one, or one that broke off after the
@@ -95,7 +83,7 @@ impl Wire {
         let answer = self.post(text, None)?.await?;
         let status = answer.status();
         if status.is_success() {
-            self.http.finish(answer.into_body());
+            self.origin.http.finish(answer.into_body());
             return Ok(());
         }
         let body = collect(answer.into_body(), MAX_REFUSAL).await;
@@ -111,7 +99,7 @@ impl Wire {
         /// What an event may hold besides its message: the names and the
         /// values of its other fields.
         const FIELDS: usize = 1024;
-        EventReader::new(body, self.settings.max_message.saturating_add(FIELDS))
+        EventReader::new(body, self.origin.settings.max_message.saturating_add(FIELDS))
     }
 
     /// Ends the upstream's session, where it has one that it knows of.
@@ -120,30 +108,20 @@ impl Wire {
             return;
         }
         let request = self.request(Method::DELETE, self.headers_without_body(), Bytes::new());
-        match self.http.send(request).await {
+        match self.origin.http.send(request).await {
             Ok(answer) => {
-                debug!(upstream = %self.target.endpoint, status = %answer.status(), "session deleted");
-                self.http.finish(answer.into_body());
+                debug!(upstream = %self.origin.target.endpoint, status = %answer.status(), "session deleted");
+                self.origin.http.finish(answer.into_body());
             }
-            Err(error) => debug!(upstream = %self.target.endpoint, %error, "session not deleted"),
+            Err(error) => {
+                debug!(upstream = %self.origin.target.endpoint, %error, "session not deleted")
+            }
         }
     }
 
     pub(super) fn agree(&self, revision: Revision) {
-        let mut headers = self.headers();
-        if revision.has_version_header() {
-            let version = HeaderValue::from_static(revision.as_str());
-            headers.insert(names::PROTOCOL_VERSION, version);
-        }
-        // A clone has room for what it holds and no more. The length is what
-        // each POST has of its own: held here, it is in a clone's room.
-        headers.insert(header::CONTENT_LENGTH, 0.into());
-        // To replace a header, too, there must be room for one more, which a
-        // clone has in its index.
-        headers.reserve(1);
-        let headers = headers.clone();
         // A link shakes hands once: what it agreed on first holds.
-        let _ = self.agreed.set(Agreed { revision, headers });
+        let _ = self.agreed.set(self.origin.agreed(revision, self.has_session()));
         self.feed.wake();
     }
 
@@ -218,26 +196,15 @@ impl Wire {
         if let Some(reason) = self.ended.get() {
             return Err(CallError::not_sent(Fault::Ended(reason.clone())));
         }
-        Ok(self.http.send(self.request(method, headers, body)))
+        Ok(self.origin.http.send(self.request(method, headers, body)))
     }
 
     fn request(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.target.endpoint.uri().clone();
+        *request.uri_mut() = self.origin.target.endpoint.uri().clone();
         *request.headers_mut() = headers;
         request
-    }
-
-    /// The headers of a POST before the handshake is over. Made when they are
-    /// needed, which is once or twice, and not kept.
-    fn opening(&self) -> HeaderMap {
-        let mut headers = self.target.headers.clone();
-        headers.entry(header::HOST).or_insert_with(|| self.target.endpoint.host_header());
-        let accepted = HeaderValue::from_static("application/json, text/event-stream");
-        headers.insert(header::ACCEPT, accepted);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(names::JSON));
-        headers
     }
 
     /// The headers of a request that has no body.
@@ -250,10 +217,8 @@ impl Wire {
 
     /// The headers of a POST, but for the length of its body.
     fn headers(&self) -> HeaderMap {
-        if let Some(agreed) = self.agreed.get() {
-            return agreed.headers.clone();
-        }
-        let mut headers = self.opening();
+        let agreed = self.agreed.get().map(|agreed| agreed.headers.clone());
+        let mut headers = agreed.unwrap_or_else(|| self.origin.opening());
         if let Some(session) = self.session.get() {
             headers.insert(names::SESSION_ID, session.clone());
         }
@@ -264,7 +229,7 @@ impl Wire {
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
-            .field("endpoint", &self.target.endpoint)
+            .field("endpoint", &self.origin.target.endpoint)
             .field("has_session", &self.has_session())
             .field("ended", &self.ended.get())
             .finish_non_exhaustive()

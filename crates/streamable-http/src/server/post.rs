@@ -28,6 +28,9 @@ use super::{
 /// there is not: all that it can be is `initialize`.
 const MAX_HELLO: usize = 1024 * 1024;
 
+/// Up to how many bytes a body is kept by itself. A connection reads 8 KiB.
+const SMALL: usize = 1024;
+
 /// One POST: who sent it, in which session, and in which form it is answered.
 pub(super) struct Post<'a, B: Backend> {
     shared: &'a Arc<Shared<B>>,
@@ -114,7 +117,7 @@ impl<'a, B: Backend> Post<'a, B> {
     /// Reads the body. Nothing is kept of the POST, whose headers are not
     /// small, while a call's answer is awaited, which may be long in coming.
     fn matter(self, text: Bytes) -> Matter<'a, B> {
-        match wharf_proto::Body::parse(text) {
+        match wharf_proto::Body::parse(apart(text)) {
             Ok(wharf_proto::Body::Single(Message::Request(request)))
                 if request.method() != method::INITIALIZE =>
             {
@@ -238,6 +241,12 @@ impl<'a, B: Backend> Post<'a, B> {
     }
 }
 
+/// The text, by itself where it is small: a slice of what its connection has
+/// read would keep the whole of that, many times its size, until the answer.
+fn apart(text: Bytes) -> Bytes {
+    if text.len() <= SMALL { Bytes::copy_from_slice(&text) } else { text }
+}
+
 // === impl Sender ===
 
 impl Sender {
@@ -301,4 +310,19 @@ async fn deliver<B: Backend>(
     };
     Carried::new(&shared.tasks, delivery).await;
     session
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_body_keeps_nothing_of_what_its_connection_has_read_and_a_large_one_is_not_copied() {
+        for (length, is_apart) in [(1, true), (SMALL, true), (SMALL + 1, false)] {
+            let read = Bytes::from(vec![b' '; 8 * SMALL]);
+            let text = apart(read.slice(..length));
+            assert_eq!(text, read[..length]);
+            assert_eq!(text.as_ptr() != read.as_ptr(), is_apart);
+        }
+    }
 }
