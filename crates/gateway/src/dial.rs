@@ -40,10 +40,9 @@ impl Dial {
     }
 
     fn http(&self, edition: &Edition) -> (streamable_http::HttpLink, streamable_http::HttpFeed) {
-        let opener = edition.opener.get_or_init(|| {
+        let opener = edition.opener(|target| {
             let mut settings = streamable_http::ClientSettings::default();
             settings.max_message = self.0.max_message;
-            let target = edition.settings.target.clone();
             streamable_http::Opener::new(self.0.http.clone(), target, settings)
         });
         opener.open()

@@ -11,6 +11,7 @@ use std::{
 
 use tokio::sync::{OnceCell, watch};
 use tokio_util::sync::CancellationToken;
+use wharf_http::Target;
 use wharf_pool::{Fingerprint, Key, KeyParts, Lease, Profile, Scope, Session};
 use wharf_proto::{Json, Revision};
 use wharf_streamable_http::client::Opener;
@@ -45,8 +46,8 @@ pub(crate) struct Upstream {
 #[derive(Debug)]
 pub(crate) struct Edition {
     pub(crate) settings: UpstreamSettings,
-    /// Of the links to it over streamable HTTP.
-    pub(crate) opener: OnceLock<Opener>,
+    /// Opens the links over streamable HTTP, to the target of the settings.
+    opener: Arc<OnceLock<Opener>>,
     found: Mutex<Arc<OnceCell<Transport>>>,
     is_sessionless: AtomicBool,
 }
@@ -208,21 +209,28 @@ impl Edition {
     pub(crate) fn new(settings: UpstreamSettings) -> Self {
         Self {
             settings,
-            opener: OnceLock::new(),
+            opener: Arc::default(),
             found: Mutex::default(),
             is_sessionless: AtomicBool::new(false),
         }
     }
 
-    /// The same, where other settings change nothing about its sessions.
+    /// The same, where other settings change nothing about its sessions: they
+    /// have the same target.
     pub(crate) fn with(&self, settings: UpstreamSettings) -> Self {
+        debug_assert!(self.settings.target == settings.target, "its links go to the old one");
         let is_sessionless = AtomicBool::new(self.is_sessionless.load(Ordering::Relaxed));
         Self {
             settings,
-            opener: self.opener.clone(),
+            opener: Arc::clone(&self.opener),
             found: Mutex::new(self.found()),
             is_sessionless,
         }
+    }
+
+    /// What opens links to it over streamable HTTP; made with `make` at first.
+    pub(crate) fn opener(&self, make: impl FnOnce(Target) -> Opener) -> &Opener {
+        self.opener.get_or_init(|| make(self.settings.target.clone()))
     }
 
     /// Learns from a session whether the upstream keeps any.
@@ -273,4 +281,26 @@ pub(crate) fn own_profile() -> Arc<Profile> {
 pub(crate) fn own_info() -> Json {
     let text = concat!(r#"{"name":"wharf","version":""#, env!("CARGO_PKG_VERSION"), r#""}"#);
     Json::parse(text).expect("it is JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_http::{ClientSettings as Connections, Endpoint, HttpClient};
+    use wharf_streamable_http::client::ClientSettings;
+
+    use super::*;
+    use crate::OnLost;
+
+    #[tokio::test]
+    async fn links_are_opened_as_before_where_other_settings_leave_the_target() {
+        let target = Target::new(Endpoint::parse("http://a/mcp").expect("it is a URL"));
+        let mut settings = UpstreamSettings::new("a".parse().expect("it is an id"), target);
+        let http = HttpClient::new(&Connections::default());
+        let make = |target| Opener::new(http.clone(), target, ClientSettings::default());
+        let before = Edition::new(settings.clone());
+        settings.on_lost = OnLost::Tell;
+        let after = before.with(settings.clone());
+        assert!(std::ptr::eq(before.opener(make), after.opener(make)));
+        assert!(!std::ptr::eq(before.opener(make), Edition::new(settings).opener(make)));
+    }
 }

@@ -13,17 +13,17 @@ use wharf_proto::{
     transport::{CallError, Connect, EndReason, Link},
 };
 
+mod common;
 mod cursor;
 mod exchange;
 mod feed;
-mod origin;
 mod refusal;
 mod wire;
 
 pub use exchange::HttpExchange;
 pub use feed::HttpFeed;
 
-use origin::Origin;
+use common::Common;
 use wire::Wire;
 
 /// A link to an upstream over streamable HTTP.
@@ -31,12 +31,14 @@ use wire::Wire;
 /// Dropping it tells the upstream nothing: see [`Link::goodbye`].
 pub struct HttpLink(Arc<Wire>);
 
-/// Opens links to one upstream. They share what they have in common, so that
-/// many take less memory than by [`open`]. Clones are the same.
+/// Opens links to one upstream, which share what they have in common, its URL
+/// and its credentials among it: many take less memory than by [`open`]. Clones
+/// are the same. Links outlive it.
 #[derive(Clone)]
-pub struct Opener(Arc<Origin>);
+pub struct Opener(Arc<Common>);
 
-/// Opens links with one [`HttpClient`].
+/// Opens links with one [`HttpClient`], to any upstream: they have nothing else
+/// in common.
 #[derive(Debug, Clone)]
 pub struct Connector {
     http: HttpClient,
@@ -63,7 +65,8 @@ pub struct ClientSettings {
     pub reopen_at_most: Duration,
 }
 
-/// Makes a link to `target`, and the feed that belongs to it. Does no I/O.
+/// Makes a link to `target`, and the feed that belongs to it. Does no I/O. For
+/// many links to one upstream there is [`Opener`].
 #[must_use]
 pub fn open(http: HttpClient, target: Target, settings: ClientSettings) -> (HttpLink, HttpFeed) {
     Opener::new(http, target, settings).open()
@@ -75,7 +78,7 @@ impl Opener {
     /// Opens links to `target` over the connections of `http`.
     #[must_use]
     pub fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Self {
-        Self(Origin::new(http, target, settings))
+        Self(Common::new(http, target, settings))
     }
 
     /// Makes a link, and the feed that belongs to it. Does no I/O.
@@ -177,5 +180,25 @@ impl Link for HttpLink {
 impl fmt::Debug for HttpLink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("HttpLink").field(&self.0).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_http::Endpoint;
+
+    use super::*;
+
+    #[test]
+    fn links_of_one_opener_have_one_copy_of_what_they_agree_on() {
+        let http = HttpClient::new(&wharf_http::ClientSettings::default());
+        let target = Target::new(Endpoint::parse("http://a/mcp").expect("it is a URL"));
+        let opener = Opener::new(http, target, ClientSettings::default());
+        let [one, other] = [(); 2].map(|()| {
+            let (link, _feed) = opener.open();
+            link.agree(Revision::LATEST);
+            link.0.agreed().expect("it has agreed")
+        });
+        assert!(Arc::ptr_eq(&one, &other));
     }
 }

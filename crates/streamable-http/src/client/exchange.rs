@@ -136,7 +136,7 @@ impl HttpExchange {
     /// Reads the head of the answer.
     fn answered(&mut self, answer: http::Response<Answer>) -> Step {
         let status = answer.status();
-        let limit = self.wire.origin.settings.max_message;
+        let limit = self.wire.common.settings.max_message;
         if !status.is_success() {
             self.state = State::Refused(status, collect(answer.into_body(), MAX_REFUSAL));
             return Ok(None);
@@ -145,7 +145,7 @@ impl HttpExchange {
             self.wire.learn_session(answer.headers())?;
         }
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
-            self.wire.origin.http.finish(answer.into_body());
+            self.wire.common.http.finish(answer.into_body());
             return Err(CallError::may_have_run(Fault::NoAnswer));
         }
         self.state = if is_json(answer.headers()) {
@@ -225,11 +225,11 @@ impl HttpExchange {
     fn interrupted(&mut self, fault: Fault) -> Step {
         let may_resume = self.wire.may_resume()
             && self.cursor.can_resume()
-            && self.cursor.fruitless() < self.wire.origin.settings.resume_attempts;
+            && self.cursor.fruitless() < self.wire.common.settings.resume_attempts;
         if !may_resume {
             return Err(CallError::may_have_run(fault));
         }
-        let wait = self.cursor.wait(&self.wire.origin.settings);
+        let wait = self.cursor.wait(&self.wire.common.settings);
         debug!(id = %self.id, ?wait, "the answer broke off and will be resumed");
         self.state = State::Waiting(Box::pin(tokio::time::sleep(wait)));
         Ok(None)
@@ -249,7 +249,7 @@ impl HttpExchange {
             self.state = State::Listening(Box::new(self.wire.events(answer.into_body())));
             return Ok(None);
         }
-        self.wire.origin.http.finish(answer.into_body());
+        self.wire.common.http.finish(answer.into_body());
         if status == StatusCode::NOT_FOUND && self.wire.has_session() {
             self.wire.end(EndReason::SessionGone);
             return Err(CallError::may_have_run(Fault::SessionGone));
@@ -261,7 +261,7 @@ impl HttpExchange {
     }
 
     fn bad_stream(&self, source: DecodeError) -> CallError {
-        let limit = self.wire.origin.settings.max_message;
+        let limit = self.wire.common.settings.max_message;
         CallError::may_have_run(match source {
             DecodeError::TooLarge { .. } => Fault::TooLarge { limit },
             source @ DecodeError::NotUtf8 { .. } => Fault::BadStream { source: source.into() },
@@ -275,7 +275,7 @@ impl HttpExchange {
             // connection.
             let is_at_end = matches!(events.poll_event(cx), Poll::Ready(Ok(None) | Err(_)));
             if !is_at_end {
-                self.wire.origin.http.finish(events.into_body());
+                self.wire.common.http.finish(events.into_body());
             }
         }
         let may_be_gone = !self.is_opening && !self.has_begun && self.wire.has_session();

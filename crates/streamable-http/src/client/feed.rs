@@ -142,7 +142,7 @@ impl HttpFeed {
                 _ => {}
             }
         }
-        self.wire.origin.http.finish(answer.into_body());
+        self.wire.common.http.finish(answer.into_body());
         self.refused(status)
     }
 
@@ -156,7 +156,7 @@ impl HttpFeed {
     }
 
     fn wait(&mut self) -> State {
-        let wait = self.cursor.wait(&self.wire.origin.settings);
+        let wait = self.cursor.wait(&self.wire.common.settings);
         State::Waiting(Box::pin(tokio::time::sleep(wait)))
     }
 

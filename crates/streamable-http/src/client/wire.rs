@@ -21,13 +21,13 @@ use wharf_proto::{
 };
 
 use super::{
-    origin::{Agreed, Origin},
+    common::{Agreed, Common},
     refusal::{self, MAX_REFUSAL, Refusal},
 };
 
 /// The upstream's end of a link, shared by all of this end.
 pub(super) struct Wire {
-    pub(super) origin: Arc<Origin>,
+    pub(super) common: Arc<Common>,
     /// Given with the answer to `initialize`, if at all.
     session: OnceLock<HeaderValue>,
     agreed: OnceLock<Arc<Agreed>>,
@@ -40,9 +40,9 @@ pub(super) struct Wire {
 // === impl Wire ===
 
 impl Wire {
-    pub(super) fn new(origin: Arc<Origin>) -> Self {
+    pub(super) fn new(common: Arc<Common>) -> Self {
         Self {
-            origin,
+            common,
             session: OnceLock::new(),
             agreed: OnceLock::new(),
             ended: OnceLock::new(),
@@ -63,7 +63,7 @@ impl Wire {
 
     /// Sends `initialize`, which belongs to no session yet.
     pub(super) fn post_opening(&self, text: Bytes) -> Result<Sending, CallError> {
-        self.send(Method::POST, self.origin.opening(), text)
+        self.send(Method::POST, self.common.opening_headers(), text)
     }
 
     /// Opens an event stream: a new one, or one that broke off after the
@@ -83,7 +83,7 @@ impl Wire {
         let answer = self.post(text, None)?.await?;
         let status = answer.status();
         if status.is_success() {
-            self.origin.http.finish(answer.into_body());
+            self.common.http.finish(answer.into_body());
             return Ok(());
         }
         let body = collect(answer.into_body(), MAX_REFUSAL).await;
@@ -99,7 +99,7 @@ impl Wire {
         /// What an event may hold besides its message: the names and the
         /// values of its other fields.
         const FIELDS: usize = 1024;
-        EventReader::new(body, self.origin.settings.max_message.saturating_add(FIELDS))
+        EventReader::new(body, self.common.settings.max_message.saturating_add(FIELDS))
     }
 
     /// Ends the upstream's session, where it has one that it knows of.
@@ -108,21 +108,27 @@ impl Wire {
             return;
         }
         let request = self.request(Method::DELETE, self.headers_without_body(), Bytes::new());
-        match self.origin.http.send(request).await {
+        match self.common.http.send(request).await {
             Ok(answer) => {
-                debug!(upstream = %self.origin.target.endpoint, status = %answer.status(), "session deleted");
-                self.origin.http.finish(answer.into_body());
+                debug!(upstream = %self.common.target.endpoint, status = %answer.status(), "session deleted");
+                self.common.http.finish(answer.into_body());
             }
             Err(error) => {
-                debug!(upstream = %self.origin.target.endpoint, %error, "session not deleted")
+                debug!(upstream = %self.common.target.endpoint, %error, "session not deleted")
             }
         }
     }
 
     pub(super) fn agree(&self, revision: Revision) {
         // A link shakes hands once: what it agreed on first holds.
-        let _ = self.agreed.set(self.origin.agreed(revision, self.has_session()));
+        self.agreed.get_or_init(|| self.common.agree_on(revision, self.has_session()));
         self.feed.wake();
+    }
+
+    /// What it has agreed on.
+    #[cfg(test)]
+    pub(super) fn agreed(&self) -> Option<Arc<Agreed>> {
+        self.agreed.get().map(Arc::clone)
     }
 
     pub(super) fn listen(&self) {
@@ -196,13 +202,13 @@ impl Wire {
         if let Some(reason) = self.ended.get() {
             return Err(CallError::not_sent(Fault::Ended(reason.clone())));
         }
-        Ok(self.origin.http.send(self.request(method, headers, body)))
+        Ok(self.common.http.send(self.request(method, headers, body)))
     }
 
     fn request(&self, method: Method, headers: HeaderMap, body: Bytes) -> Request<Bytes> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = self.origin.target.endpoint.uri().clone();
+        *request.uri_mut() = self.common.target.endpoint.uri().clone();
         *request.headers_mut() = headers;
         request
     }
@@ -218,7 +224,7 @@ impl Wire {
     /// The headers of a POST, but for the length of its body.
     fn headers(&self) -> HeaderMap {
         let agreed = self.agreed.get().map(|agreed| agreed.headers.clone());
-        let mut headers = agreed.unwrap_or_else(|| self.origin.opening());
+        let mut headers = agreed.unwrap_or_else(|| self.common.opening_headers());
         if let Some(session) = self.session.get() {
             headers.insert(names::SESSION_ID, session.clone());
         }
@@ -229,7 +235,7 @@ impl Wire {
 impl fmt::Debug for Wire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Wire")
-            .field("endpoint", &self.origin.target.endpoint)
+            .field("endpoint", &self.common.target.endpoint)
             .field("has_session", &self.has_session())
             .field("ended", &self.ended.get())
             .finish_non_exhaustive()

@@ -1,6 +1,6 @@
 //! What all links to one upstream have in common.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderMap, HeaderValue, header};
 use wharf_http::{HttpClient, Target};
@@ -10,49 +10,43 @@ use super::ClientSettings;
 
 /// One upstream, and how it is called. Shared by its links: a thousand of them
 /// do not fit into a processor's cache, and what they share does.
-pub(super) struct Origin {
+pub(super) struct Common {
     pub(super) http: HttpClient,
     pub(super) settings: ClientSettings,
     /// Where the upstream is, and what goes with each request.
     pub(super) target: Target,
-    /// What the last link has agreed on. Mostly all agree on the same.
-    agreed: Mutex<Option<Arc<Agreed>>>,
+    /// By revision, and by whether the upstream keeps a session.
+    agreed: [[OnceLock<Arc<Agreed>>; 2]; Revision::ALL.len()],
 }
 
 /// What holds once the handshake is over.
 pub(super) struct Agreed {
     pub(super) revision: Revision,
-    /// Whether the upstream keeps a session.
-    has_session: bool,
     /// The headers of a POST from then on. What a session or a POST has of its
     /// own, the session's id and the length, has a place in them.
     pub(super) headers: HeaderMap,
 }
 
-// === impl Origin ===
+// === impl Common ===
 
-impl Origin {
+impl Common {
     pub(super) fn new(http: HttpClient, target: Target, settings: ClientSettings) -> Arc<Self> {
-        Arc::new(Self { http, settings, target, agreed: Mutex::default() })
+        Arc::new(Self { http, settings, target, agreed: Default::default() })
     }
 
-    /// What holds for a link that has agreed on `revision`.
-    pub(super) fn agreed(&self, revision: Revision, has_session: bool) -> Arc<Agreed> {
-        let mut last = self.agreed.lock().expect("nothing panics while holding it");
-        let is_same =
-            |last: &&Arc<Agreed>| last.revision == revision && last.has_session == has_session;
-        if let Some(same) = last.as_ref().filter(is_same) {
-            return Arc::clone(same);
-        }
-        let headers = self.headers(revision, has_session);
-        let agreed = Arc::new(Agreed { revision, has_session, headers });
-        *last = Some(Arc::clone(&agreed));
-        agreed
+    /// What holds for a link that agrees on `revision`.
+    pub(super) fn agree_on(&self, revision: Revision, has_session: bool) -> Arc<Agreed> {
+        let at = Revision::ALL.iter().position(|known| *known == revision);
+        let at = at.expect("all revisions are there");
+        let agreed = self.agreed[at][usize::from(has_session)].get_or_init(|| {
+            Arc::new(Agreed { revision, headers: self.headers_after(revision, has_session) })
+        });
+        Arc::clone(agreed)
     }
 
     /// The headers of a POST before the handshake is over. Made when they are
     /// needed, which is once or twice a link, and not kept.
-    pub(super) fn opening(&self) -> HeaderMap {
+    pub(super) fn opening_headers(&self) -> HeaderMap {
         let mut headers = self.target.headers.clone();
         headers.entry(header::HOST).or_insert_with(|| self.target.endpoint.host_header());
         let accepted = HeaderValue::from_static("application/json, text/event-stream");
@@ -61,15 +55,15 @@ impl Origin {
         headers
     }
 
-    fn headers(&self, revision: Revision, has_session: bool) -> HeaderMap {
-        let mut headers = self.opening();
+    fn headers_after(&self, revision: Revision, has_session: bool) -> HeaderMap {
+        let mut headers = self.opening_headers();
         if revision.has_version_header() {
             let version = HeaderValue::from_static(revision.as_str());
             headers.insert(names::PROTOCOL_VERSION, version);
         }
         // A clone has room for what it holds and no more: so what is put in
         // later is held here.
-        headers.insert(header::CONTENT_LENGTH, 0.into());
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
         if has_session {
             headers.insert(names::SESSION_ID, HeaderValue::from_static(""));
         }
@@ -86,17 +80,32 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn links_that_agree_on_the_same_have_one_copy_of_it() {
+    fn common() -> Arc<Common> {
         let http = HttpClient::new(&wharf_http::ClientSettings::default());
         let endpoint = Endpoint::parse("http://a/mcp").expect("it is a URL");
-        let origin = Origin::new(http, Target::new(endpoint), ClientSettings::default());
-        let first = origin.agreed(Revision::V2025_11_25, true);
-        assert!(Arc::ptr_eq(&first, &origin.agreed(Revision::V2025_11_25, true)));
-        let without_session = origin.agreed(Revision::V2025_11_25, false);
-        assert!(!without_session.headers.contains_key(names::SESSION_ID));
-        let older = origin.agreed(Revision::V2025_03_26, true);
-        assert!(!older.headers.contains_key(names::PROTOCOL_VERSION));
+        Common::new(http, Target::new(endpoint), ClientSettings::default())
+    }
+
+    #[test]
+    fn there_is_one_copy_of_what_is_agreed_on_for_each_revision() {
+        let common = common();
+        let first = common.agree_on(Revision::V2025_11_25, true);
+        let older = common.agree_on(Revision::V2025_03_26, true);
+        let without_session = common.agree_on(Revision::V2025_11_25, false);
+        assert!(Arc::ptr_eq(&first, &common.agree_on(Revision::V2025_11_25, true)));
         assert_eq!(first.headers[names::PROTOCOL_VERSION], "2025-11-25");
+        assert!(!older.headers.contains_key(names::PROTOCOL_VERSION));
+        assert!(!without_session.headers.contains_key(names::SESSION_ID));
+    }
+
+    #[test]
+    fn what_a_call_has_of_its_own_finds_room_in_a_clone_of_the_headers() {
+        for revision in Revision::ALL {
+            let mut headers = common().agree_on(revision, true).headers.clone();
+            let (length, capacity) = (headers.len(), headers.capacity());
+            headers.insert(header::CONTENT_LENGTH, 12.into());
+            headers.insert(names::SESSION_ID, HeaderValue::from_static("s"));
+            assert_eq!((headers.len(), headers.capacity()), (length, capacity));
+        }
     }
 }
