@@ -80,7 +80,6 @@ async fn accept(
 ) {
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
-        let Ok(upstream) = TcpStream::connect(upstream).await else { continue };
         let line = Arc::new(Line::default());
         {
             let mut lines = lines.lock().expect("nothing panics while holding it");
@@ -88,7 +87,12 @@ async fn accept(
             lines.push(Arc::downgrade(&line));
         }
         let injections = Arc::clone(&injections);
-        connections.spawn(async move { line.carry(client, upstream, server, &injections).await });
+        connections.spawn(async move {
+            // Not before the next is accepted: where a thousand come at once the queue would run over, and who is turned away
+            // there comes again after seconds.
+            let Ok(upstream) = TcpStream::connect(upstream).await else { return };
+            line.carry(client, upstream, server, &injections).await;
+        });
         while connections.try_join_next().is_some() {}
     }
 }
