@@ -182,23 +182,3 @@ impl fmt::Debug for HttpLink {
         f.debug_tuple("HttpLink").field(&self.0).finish()
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use wharf_http::Endpoint;
-
-    use super::*;
-
-    #[test]
-    fn links_of_one_opener_have_one_copy_of_what_they_agree_on() {
-        let http = HttpClient::new(&wharf_http::ClientSettings::default());
-        let target = Target::new(Endpoint::parse("http://a/mcp").expect("it is a URL"));
-        let opener = Opener::new(http, target, ClientSettings::default());
-        let [one, other] = [(); 2].map(|()| {
-            let (link, _feed) = opener.open();
-            link.agree(Revision::LATEST);
-            link.0.agreed().expect("it has agreed")
-        });
-        assert!(Arc::ptr_eq(&one, &other));
-    }
-}

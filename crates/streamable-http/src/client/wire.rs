@@ -114,7 +114,7 @@ impl Wire {
                 self.common.http.finish(answer.into_body());
             }
             Err(error) => {
-                debug!(upstream = %self.common.target.endpoint, %error, "session not deleted")
+                debug!(upstream = %self.common.target.endpoint, %error, "session not deleted");
             }
         }
     }
@@ -123,12 +123,6 @@ impl Wire {
         // A link shakes hands once: what it agreed on first holds.
         self.agreed.get_or_init(|| self.common.agree_on(revision, self.has_session()));
         self.feed.wake();
-    }
-
-    /// What it has agreed on.
-    #[cfg(test)]
-    pub(super) fn agreed(&self) -> Option<Arc<Agreed>> {
-        self.agreed.get().map(Arc::clone)
     }
 
     pub(super) fn listen(&self) {
@@ -239,5 +233,27 @@ impl fmt::Debug for Wire {
             .field("has_session", &self.has_session())
             .field("ended", &self.ended.get())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_http::{Endpoint, HttpClient, Target};
+    use wharf_proto::transport::Link as _;
+
+    use super::*;
+    use crate::client::{ClientSettings, Opener};
+
+    #[test]
+    fn links_of_one_opener_have_one_copy_of_what_they_agree_on() {
+        let http = HttpClient::new(&wharf_http::ClientSettings::default());
+        let target = Target::new(Endpoint::parse("http://a/mcp").expect("it is a URL"));
+        let opener = Opener::new(http, target, ClientSettings::default());
+        let [one, other] = [(); 2].map(|()| {
+            let (link, _feed) = opener.open();
+            link.agree(Revision::LATEST);
+            Arc::clone(link.0.agreed.get().expect("it has agreed"))
+        });
+        assert!(Arc::ptr_eq(&one, &other));
     }
 }
