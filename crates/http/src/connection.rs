@@ -67,8 +67,8 @@ impl Connection {
         Ok(Box::new(Self {
             sender,
             driver: Some(driver),
-            driver_bell: gate.bell::<DRIVER>(),
-            user_bell: gate.bell::<USER>(),
+            driver_bell: gate.driver_bell(),
+            user_bell: gate.user_bell(),
             gate,
             is_awaited: false,
             promptness,

@@ -20,9 +20,9 @@ pub(crate) struct Gate {
     task: AtomicWaker,
 }
 
-/// A way to wake a connection. It notes in the gate what is woken.
+/// The bell of who uses a connection.
 #[derive(Debug)]
-struct Bell<const WOKEN: u8>(Arc<Gate>);
+struct UserBell(Arc<Gate>);
 
 /// The bell of a part of a connection that is polled by somebody else, whenever
 /// anything happens: the part finds out here whether it was meant.
@@ -48,9 +48,14 @@ pub(crate) const USER: u8 = 4;
 // === impl Gate ===
 
 impl Gate {
-    /// A waker for one part of the connection.
-    pub(crate) fn bell<const WOKEN: u8>(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::new(Bell::<WOKEN>(Arc::clone(self))))
+    /// The waker of the driver.
+    pub(crate) fn driver_bell(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::clone(self))
+    }
+
+    /// The waker of who uses the connection.
+    pub(crate) fn user_bell(self: &Arc<Self>) -> Waker {
+        Waker::from(Arc::new(UserBell(Arc::clone(self))))
     }
 
     /// Wakes this task from now on.
@@ -87,7 +92,7 @@ impl Gate {
         self.state.load(Ordering::SeqCst) & DRIVER != 0
     }
 
-    fn wake(&self, woken: u8) {
+    fn ring(&self, woken: u8) {
         let before = self.state.fetch_or(woken, Ordering::SeqCst);
         if before & (DRIVEN | woken) == 0 {
             self.task.wake();
@@ -95,15 +100,27 @@ impl Gate {
     }
 }
 
-// === impl Bell ===
-
-impl<const WOKEN: u8> Wake for Bell<WOKEN> {
+/// The gate is the driver's bell itself: what comes over the network rings it,
+/// and where there are many connections nothing of this one is at hand then.
+impl Wake for Gate {
     fn wake(self: Arc<Self>) {
-        self.0.wake(WOKEN);
+        self.ring(DRIVER);
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.wake(WOKEN);
+        self.ring(DRIVER);
+    }
+}
+
+// === impl UserBell ===
+
+impl Wake for UserBell {
+    fn wake(self: Arc<Self>) {
+        self.0.ring(USER);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.ring(USER);
     }
 }
 
@@ -128,6 +145,6 @@ impl Signal {
 impl ArcWake for Signal {
     fn wake_by_ref(signal: &Arc<Self>) {
         signal.give();
-        signal.gate.wake(USER);
+        signal.gate.ring(USER);
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     Body, Handle,
-    gate::{AT_A_STRETCH, DRIVER, Gate, Signal},
+    gate::{AT_A_STRETCH, Gate, Signal},
     gather::Gather,
     head_timer::HeadTimer,
 };
@@ -87,7 +87,7 @@ where
         // So that it is polled at first.
         stop_signal.give();
         let stop = Some(Box::pin(stop.cancelled_owned()));
-        Self { connection, stop, stop_signal, bell: gate.bell::<DRIVER>(), gate }
+        Self { connection, stop, stop_signal, bell: gate.driver_bell(), gate }
     }
 
     fn heed_stop(&mut self) {
