@@ -13,6 +13,10 @@ use futures_util::task::{ArcWake, AtomicWaker};
 /// Lets what happens on a connection wake the task that drives it, except
 /// while it is driven: then it is driven once more instead. The parts of a
 /// connection wake each other all the time.
+///
+/// It is the driver's waker itself: what comes over the network rings it first,
+/// and one place less in memory is one cache miss less where many connections
+/// take turns.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// Of the bits below.
@@ -100,8 +104,6 @@ impl Gate {
     }
 }
 
-/// The gate is the driver's bell itself: what comes over the network rings it,
-/// and where there are many connections nothing of this one is at hand then.
 impl Wake for Gate {
     fn wake(self: Arc<Self>) {
         self.ring(DRIVER);

@@ -3,7 +3,7 @@
 use std::{
     future::Future as _,
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, ready},
 };
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -17,18 +17,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Between two waits it keeps the waker of the last, until it goes off. It
 /// belongs to the runtime in which it was first polled.
 #[derive(Debug, Default)]
-pub struct LateTimer {
-    sleep: Option<Pin<Box<Sleep>>>,
-    set: Option<Set>,
-}
-
-/// What the sleep is set to: known without a look at it, which is far away
-/// and not at hand where there are many.
-#[derive(Debug)]
-struct Set {
-    moment: Instant,
-    waker: Waker,
-}
+pub struct LateTimer(Option<Pin<Box<Sleep>>>);
 
 // === impl LateTimer ===
 
@@ -41,38 +30,24 @@ impl LateTimer {
     /// Outside of a tokio runtime with timers, and once the runtime in which
     /// it was first polled has been shut down.
     pub fn poll_until(&mut self, moment: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        if self.set.as_ref().is_some_and(|set| set.serves(moment, cx.waker())) {
-            return Poll::Pending;
-        }
-        self.set = None;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(moment)));
+        let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(moment)));
         if moment < sleep.deadline() {
             sleep.as_mut().reset(moment);
         }
-        while sleep.as_mut().poll(cx).is_ready() {
+        loop {
+            ready!(sleep.as_mut().poll(cx));
             if Instant::now() >= moment {
                 return Poll::Ready(());
             }
             // It was set for an earlier wait, which is over.
             sleep.as_mut().reset(moment);
         }
-        self.set = Some(Set { moment: sleep.deadline(), waker: cx.waker().clone() });
-        Poll::Pending
     }
 
     /// Whether it has never been waited for.
     #[must_use]
     pub const fn is_new(&self) -> bool {
-        self.sleep.is_none()
-    }
-}
-
-// === impl Set ===
-
-impl Set {
-    /// Whether who waits for `moment` is woken in time as it is.
-    fn serves(&self, moment: Instant, waker: &Waker) -> bool {
-        self.moment <= moment && self.waker.will_wake(waker) && Instant::now() < self.moment
+        self.0.is_none()
     }
 }
 
@@ -94,19 +69,6 @@ mod tests {
             poll_fn(|cx| timer.poll_until(moment, cx)).await;
             assert_eq!(begun.elapsed().as_secs(), whole);
         }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_on_with_another_waker_is_woken_by_that() {
-        let (mut timer, begun) = (LateTimer::default(), Instant::now());
-        let moment = begun + LIMIT;
-        // Two wakers that do not wake this task, and then the one that does.
-        for _ in 0..2 {
-            let cx = &mut Context::from_waker(Waker::noop());
-            assert!(timer.poll_until(moment, cx).is_pending());
-        }
-        poll_fn(|cx| timer.poll_until(moment, cx)).await;
-        assert_eq!(begun.elapsed().as_secs(), 30);
     }
 
     #[tokio::test(start_paused = true)]
