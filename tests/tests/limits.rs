@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::json;
 use wharf_gateway::{ScopeSetting, Transport as Spoken};
 use wharf_proto::{Notification, method, transport::Exchange as _};
-use wharf_testkit::{FastTest, TestClient};
+use wharf_testkit::{FastTest, Faulty, FaultySettings, Script, TestClient};
 use wharf_tests::{
     Over, Puppet, Wharf, Wire, gateway_error, request, serving, soon, until, upstream,
 };
@@ -53,6 +53,23 @@ async fn p16_a_caller_that_gets_no_session_in_time_is_told_so_and_its_call_has_n
     until("it is cancelled", || figures.running() == 0).await;
     echo(&late, "at last").await;
     assert_eq!(fast.requests().rpc(method::INITIALIZE), 1);
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_kept_for_as_long_as_the_settings_say() {
+    let faulty = Faulty::start(Script::new(), FaultySettings::default()).await.unwrap();
+    let mut settings = upstream("f", &faulty.url());
+    settings.transport = Spoken::StreamableHttp;
+    let wharf = Wharf::start([settings], |settings| {
+        settings.idle_connection = Duration::from_millis(100);
+    })
+    .await;
+    let client = Over::Http.server(&wharf, "f").await;
+    echo(&client, "and no more").await;
+    // What the session listens to stays, and is no unused connection.
+    let closed = faulty.record().wait_for(|seen| seen.connections().now <= seen.streams().now);
+    soon("the connections of calls are closed", closed).await;
+    echo(&client, "and again").await;
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use wharf_tests::{Wharf, soon, until, upstream, value};
 const USERS: u64 = 200;
 /// How often each of the three kinds of upstream restarts.
 const RESTARTS: u64 = 6;
-/// Of each restart.
+/// Of a restart: see [`Course::phase`].
 const PHASES: u64 = 3;
 /// How long it is up between two of them, at least.
 const UP: Duration = Duration::from_secs(1);
@@ -190,9 +190,7 @@ impl User {
         };
         *self.tally.ours.entry(what).or_default() += 1;
     }
-}
 
-impl User {
     /// Whether a call that began in a phase, and is over, may be lost: while
     /// the upstream was down, and once after each restart to what is left of
     /// the time before. Nobody is handed what is dead again and again.

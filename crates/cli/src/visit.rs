@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 use anyhow::anyhow;
 use tokio::time::Instant;
 use wharf_gateway::{Dial, Transport, UpstreamId, UpstreamSettings, Upstreams};
-use wharf_http::{Endpoint, Target};
+use wharf_http::{ClientSettings, Endpoint, HttpClient, Target};
 use wharf_pool::{Handshake, Lease, Pool, Settings as PoolSettings};
 use wharf_proto::{
     ErrorObject, Json, Message, Notification, Outcome, Request, RequestId, Response, code, method,
@@ -85,7 +85,8 @@ impl Visit {
         // The pool's own limit is the one that says what took so long.
         let deadline = Instant::now() + limits.open_timeout + GOODBYE;
         let settings = PoolSettings { default: limits, ..PoolSettings::default() };
-        let upstreams = Upstreams::new(vec![upstream], MAX_MESSAGE)?;
+        let http = HttpClient::new(&ClientSettings::default());
+        let upstreams = Upstreams::new(vec![upstream], http, MAX_MESSAGE)?;
         let key = upstreams.own_key(&id).expect("it was just named");
         let pool = Pool::new(Dial::new(Arc::clone(&upstreams)), settings);
         let lease = pool.acquire(&key, deadline).await?;

@@ -152,6 +152,7 @@ fn hello() -> Request {
 
 #[cfg(test)]
 mod tests {
+    use wharf_http::{ClientSettings, HttpClient};
     use wharf_pool::{Fingerprint, KeyParts, Scope};
     use wharf_proto::transport::Fate;
 
@@ -160,7 +161,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_key_of_no_configured_upstream_opens_nothing() {
-        let upstreams = Upstreams::new(Vec::new(), 1024).expect("there is nothing to be wrong");
+        let http = HttpClient::new(&ClientSettings::default());
+        let upstreams =
+            Upstreams::new(Vec::new(), http, 1024).expect("there is nothing to be wrong");
         let key = Key::new(KeyParts {
             upstream: "gone".into(),
             scope: Scope::Shared,

@@ -7,6 +7,7 @@ use tokio::{
     sync::{Mutex, OnceCell},
     time::{Instant, sleep, timeout},
 };
+use wharf_http::{ClientSettings, HttpClient};
 use wharf_pool::{AcquireError, Handshake, Key, Lease, OpenError, Pool, Session};
 use wharf_proto::{Json, Request, RequestId, Response, code, method, transport::Exchange};
 
@@ -50,7 +51,10 @@ struct OwnLease(Arc<OnceCell<Lease<WireLink>>>);
 
 impl Fleet {
     pub(crate) fn new(settings: Settings) -> Result<Arc<Self>, SetupError> {
-        let upstreams = Upstreams::new(settings.upstreams.clone(), settings.max_message)?;
+        let mut connections = ClientSettings::default();
+        connections.idle_connection = settings.idle_connection;
+        let http = HttpClient::new(&connections);
+        let upstreams = Upstreams::new(settings.upstreams.clone(), http, settings.max_message)?;
         let limits = settings.upstreams.iter();
         let limits = limits.map(|upstream| (upstream.id.shared(), upstream.limits.clone()));
         let pool_settings = wharf_pool::Settings {

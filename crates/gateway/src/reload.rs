@@ -103,6 +103,7 @@ fn fixed(now: &Settings, then: &Settings) -> Vec<&'static str> {
         ("limits.list_timeout", now.list_timeout != then.list_timeout),
         ("limits.keep_alive", now.keep_alive != then.keep_alive),
         ("limits.idle_session", now.idle_session != then.idle_session),
+        ("limits.idle_connection", now.idle_connection != then.idle_connection),
         ("limits.drain_timeout", now.drain_timeout != then.drain_timeout),
     ];
     changes.into_iter().filter(|(_, has_changed)| *has_changed).map(|(name, _)| name).collect()

@@ -11,7 +11,7 @@ use std::{
 
 use foldhash::fast::RandomState;
 use tokio::sync::watch;
-use wharf_http::{ClientSettings, HttpClient};
+use wharf_http::HttpClient;
 use wharf_pool::{CloseReason, Key};
 
 use crate::{
@@ -50,18 +50,19 @@ pub(crate) struct Turnover {
 // === impl Upstreams ===
 
 impl Upstreams {
-    /// Takes the upstreams as configured. Nothing is sent to them yet.
+    /// Takes the upstreams as configured, to be spoken to by `http` in messages
+    /// of up to `max_message` bytes. Nothing is sent to them yet.
     ///
     /// # Errors
     ///
     /// [`SetupError`] where two have the same id, or TLS cannot be set up.
-    pub fn new(all: Vec<UpstreamSettings>, max_message: usize) -> Result<Arc<Self>, SetupError> {
-        let upstreams = Self {
-            http: HttpClient::new(&ClientSettings::default()),
-            max_message,
-            roster: watch::Sender::default(),
-            next: AtomicUsize::new(0),
-        };
+    pub fn new(
+        all: Vec<UpstreamSettings>,
+        http: HttpClient,
+        max_message: usize,
+    ) -> Result<Arc<Self>, SetupError> {
+        let upstreams =
+            Self { http, max_message, roster: watch::Sender::default(), next: AtomicUsize::new(0) };
         upstreams.replace(all)?;
         Ok(Arc::new(upstreams))
     }
@@ -200,7 +201,7 @@ fn outdated(before: &UpstreamSettings, after: &UpstreamSettings) -> Option<Close
 
 #[cfg(test)]
 mod tests {
-    use wharf_http::{Endpoint, Target};
+    use wharf_http::{ClientSettings, Endpoint, Target};
 
     use super::*;
 
@@ -218,13 +219,17 @@ mod tests {
         settings(id, |_| {})
     }
 
+    fn upstreams(all: Vec<UpstreamSettings>) -> Result<Arc<Upstreams>, SetupError> {
+        Upstreams::new(all, HttpClient::new(&ClientSettings::default()), 1)
+    }
+
     fn ids<'a>(upstreams: impl IntoIterator<Item = &'a Arc<Upstream>>) -> Vec<&'a str> {
         upstreams.into_iter().map(|upstream| upstream.id().as_str()).collect()
     }
 
     #[test]
     fn upstreams_come_and_go_and_those_that_stay_are_the_same() {
-        let upstreams = Upstreams::new(vec![usual("a"), usual("b")], 1).unwrap();
+        let upstreams = upstreams(vec![usual("a"), usual("b")]).unwrap();
         let before = upstreams.roster();
         let turnover = upstreams.replace(vec![usual("c"), usual("b")]).unwrap();
         assert_eq!((ids(&turnover.added), ids(&turnover.removed)), (vec!["c"], vec!["a"]));
@@ -241,7 +246,7 @@ mod tests {
 
     #[test]
     fn two_of_one_id_change_nothing() {
-        let upstreams = Upstreams::new(vec![usual("a")], 1).unwrap();
+        let upstreams = upstreams(vec![usual("a")]).unwrap();
         let other = settings("a", |settings| settings.scope = crate::ScopeSetting::Shared);
         let refused = upstreams.replace(vec![other, usual("b"), usual("b")]);
         assert!(matches!(refused, Err(SetupError::SameId { .. })));
@@ -265,7 +270,7 @@ mod tests {
             }),
         ];
         for (expected, change) in changes {
-            let upstreams = Upstreams::new(vec![usual("a")], 1).unwrap();
+            let upstreams = upstreams(vec![usual("a")]).unwrap();
             let turnover = upstreams.replace(vec![settings("a", change)]).unwrap();
             let [(_, reason)] = &turnover.changed[..] else { panic!("{turnover:?}") };
             assert_eq!(reason.as_ref().map_or("kept", CloseReason::label), expected);

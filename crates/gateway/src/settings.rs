@@ -33,6 +33,10 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// How long a client's session is kept that is not used. Default: 30 min.
     pub idle_session: Duration,
+    /// How long an unused connection to an upstream is kept. Where the upstream
+    /// closes its own sooner, less than that saves a call from meeting one
+    /// that is closed just then. Default: 90 s.
+    pub idle_connection: Duration,
     /// How long calls under way may take when the gateway stops. Default:
     /// 10 s.
     pub drain_timeout: Duration,
@@ -177,6 +181,7 @@ impl Settings {
             max_message: 16 * 1024 * 1024,
             keep_alive: Duration::from_secs(15),
             idle_session: Duration::from_secs(30 * 60),
+            idle_connection: Duration::from_secs(90),
             drain_timeout: Duration::from_secs(10),
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),

@@ -96,8 +96,11 @@ struct Scene {
     urls: Vec<Urls>,
 }
 
+/// Of the gateway's configuration: unused connections go soon enough to be seen to go.
+const CONNECTIONS: &str = "[limits]\nidle_connection = \"5s\"\n";
+
 /// How long the gateway may take to let go of what the users had.
-const QUIET_WITHIN: Duration = Duration::from_secs(10);
+const QUIET_WITHIN: Duration = Duration::from_secs(20);
 
 /// Puts the load on, and says what has come of it.
 ///
@@ -183,24 +186,26 @@ async fn last_look(
     let pid = gateway.process.pid();
     let cpu = Vitals::cpu_of(pid)?.saturating_sub(before.cpu);
     let deadline = Instant::now() + QUIET_WITHIN;
-    let (mut held, mut vitals);
+    let mut figures;
     loop {
-        (held, vitals) = (admin.held().await?, Vitals::of(pid)?);
-        if held.is_nobodys(upstreams) || Instant::now() > deadline {
+        let (held_after, vitals) = (admin.held().await?, Vitals::of(pid)?);
+        figures = GatewayFigures {
+            cpu_per_call: cpu.as_secs_f64() * 1e6 / calls.max(1) as f64,
+            peak_memory: vitals.peak,
+            threads: vitals.threads,
+            sockets_before: before.sockets,
+            tasks_before,
+            sockets_after: vitals.sockets,
+            held_after,
+            ended_well: false,
+        };
+        if figures.has_let_go(upstreams) || Instant::now() > deadline {
             break;
         }
         sleep(Duration::from_millis(100)).await;
     }
-    Ok(GatewayFigures {
-        cpu_per_call: cpu.as_secs_f64() * 1e6 / calls.max(1) as f64,
-        peak_memory: vitals.peak,
-        threads: vitals.threads,
-        sockets_before: before.sockets,
-        tasks_before,
-        sockets_after: vitals.sockets,
-        held_after: held,
-        ended_well: gateway.process.end().await?,
-    })
+    figures.ended_well = gateway.process.end().await?;
+    Ok(figures)
 }
 
 // === impl Scene ===
@@ -218,10 +223,10 @@ impl Scene {
             Place::There(url) => scene.urls = vec![vec![(load.transports[0], url.clone())]],
             Place::WharfBefore(url) => {
                 let upstream = section(Server::Other, load.transports[0], url);
-                scene.open_gateway(stage, &upstream, load).await?;
+                scene.open_gateway(stage, &format!("{CONNECTIONS}{upstream}"), load).await?;
             }
             Place::AllHere => {
-                let mut config = String::new();
+                let mut config = CONNECTIONS.to_owned();
                 for (number, &server) in load.servers.iter().enumerate() {
                     let upstream = stage.upstream(server.program(), &[]).await?;
                     let address =

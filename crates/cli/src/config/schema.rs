@@ -123,6 +123,7 @@ fn fill_limits(settings: &mut Settings, mut limits: Section<'_>) {
     limits.set("list_timeout", &mut settings.list_timeout, Value::duration);
     limits.set("keep_alive", &mut settings.keep_alive, Value::duration);
     limits.set("idle_session", &mut settings.idle_session, Value::duration);
+    limits.set("idle_connection", &mut settings.idle_connection, Value::duration);
     limits.set("drain_timeout", &mut settings.drain_timeout, Value::duration_or_zero);
     limits.finish();
 }

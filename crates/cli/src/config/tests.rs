@@ -129,6 +129,7 @@ fn every_key_means_what_it_says() {
         list_timeout = "5ms"
         keep_alive = "6ms"
         idle_session = "7ms"
+        idle_connection = "22ms"
         drain_timeout = "0s"
         [upstream.a]
         url = "http://h/"
@@ -173,6 +174,7 @@ fn every_key_means_what_it_says() {
     assert_eq!((settings.acquire_timeout, settings.list_lifetime), (ms(4), ms(0)));
     assert_eq!((settings.list_timeout, settings.keep_alive), (ms(5), ms(6)));
     assert_eq!((settings.idle_session, settings.drain_timeout), (ms(7), ms(0)));
+    assert_eq!(settings.idle_connection, ms(22));
 
     let upstream = &toml.upstreams[0].upstream;
     assert_eq!(upstream.transport, Transport::Sse);
