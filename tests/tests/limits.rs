@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::json;
 use wharf_gateway::{ScopeSetting, Transport as Spoken};
 use wharf_proto::{Notification, method, transport::Exchange as _};
-use wharf_testkit::{FastTest, Faulty, FaultySettings, Script, TestClient};
+use wharf_testkit::{FastTest, Faulty, FaultySettings, Script, TestClient, faulty::Form};
 use wharf_tests::{
     Over, Puppet, Wharf, Wire, gateway_error, request, serving, soon, until, upstream,
 };
@@ -65,11 +65,28 @@ async fn an_unused_connection_is_kept_for_as_long_as_the_settings_say() {
     })
     .await;
     let client = Over::Http.server(&wharf, "f").await;
-    echo(&client, "and no more").await;
-    // What the session listens to stays, and is no unused connection.
-    let closed = faulty.record().wait_for(|seen| seen.connections().now <= seen.streams().now);
-    soon("the connections of calls are closed", closed).await;
-    echo(&client, "and again").await;
+    echo(&client, "a call").await;
+    let closed = faulty.record().wait_for(|seen| seen.connections().now == 0);
+    soon("its connection is closed", closed).await;
+    echo(&client, "and another").await;
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_there_for_the_next_call() {
+    // An answer in JSON is over when it has come, an event stream a little later.
+    let answers = FaultySettings { form: Form::Json, ..FaultySettings::default() };
+    let faulty = Faulty::start(Script::new(), answers).await.unwrap();
+    let mut settings = upstream("f", &faulty.url());
+    settings.transport = Spoken::StreamableHttp;
+    let wharf = Wharf::start([settings], |settings| {
+        settings.idle_connection = Duration::MAX;
+    })
+    .await;
+    let client = Over::Http.server(&wharf, "f").await;
+    echo(&client, "a call").await;
+    let made = faulty.record().so_far().connections().ever;
+    echo(&client, "and another").await;
+    assert_eq!(faulty.record().so_far().connections().ever, made);
 }
 
 #[tokio::test]

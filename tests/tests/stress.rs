@@ -138,8 +138,8 @@ impl User {
                 self.give_up(&nonce).await;
             } else {
                 let begun = self.course.phase();
-                let answer = self.ask(&nonce).await;
-                self.judge(&nonce, answer, begun);
+                let (answer, ended) = self.ask(&nonce).await;
+                self.judge(&nonce, answer, (begun, ended));
             }
             sleep(Duration::from_millis(20 + made % 60)).await;
         }
@@ -148,13 +148,16 @@ impl User {
         tally
     }
 
-    async fn ask(&self, nonce: &str) -> Result<Outcome, CallError> {
+    /// Makes a call, and says in which phase it has ended.
+    async fn ask(&self, nonce: &str) -> (Result<Outcome, CallError>, u64) {
         let call = json!({"name": "echo", "arguments": {"message": nonce, "nonce": nonce}});
         let asked = &self.course.asked[usize::try_from(self.number).expect("they are few")];
         asked.begun.fetch_add(1, Ordering::SeqCst);
         let answer = soon("an answer", self.client.call(method::TOOLS_CALL, &call)).await;
+        // Before others learn of the end, and the next phase begins for it.
+        let phase = self.course.phase();
         asked.ended.fetch_add(1, Ordering::SeqCst);
-        answer.map(|answer| answer.outcome().clone())
+        (answer.map(|answer| answer.outcome().clone()), phase)
     }
 
     async fn give_up(&mut self, nonce: &str) {
@@ -168,7 +171,7 @@ impl User {
         self.tally.given_up += 1;
     }
 
-    fn judge(&mut self, nonce: &str, answer: Result<Outcome, CallError>, begun: u64) {
+    fn judge(&mut self, nonce: &str, answer: Result<Outcome, CallError>, phases: (u64, u64)) {
         let what = match answer {
             Ok(Outcome::Result(result)) => {
                 let said = value(&result)["structuredContent"]["nonce"].clone();
@@ -180,7 +183,7 @@ impl User {
             }
             Ok(Outcome::Error(error)) => {
                 let error = value(&error);
-                if is_injected(&error) && self.may_lose(begun) {
+                if is_injected(&error) && self.may_lose(phases) {
                     self.tally.injected += 1;
                     return;
                 }
@@ -191,12 +194,12 @@ impl User {
         *self.tally.ours.entry(what).or_default() += 1;
     }
 
-    /// Whether a call that began in a phase, and is over, may be lost: while
-    /// the upstream was down, and once after each restart to what is left of
-    /// the time before. Nobody is handed what is dead again and again.
-    fn may_lose(&mut self, begun: u64) -> bool {
+    /// Whether a call that began in one phase and ended in one may be lost:
+    /// while the upstream was down, and once after each restart to what is left
+    /// of the time before. Nobody is handed what is dead again and again.
+    fn may_lose(&mut self, (begun, ended): (u64, u64)) -> bool {
         match begun % PHASES {
-            0 => self.course.phase() != begun,
+            0 => ended != begun,
             1 => true,
             _ => std::mem::replace(&mut self.lost_in, begun) != begun,
         }

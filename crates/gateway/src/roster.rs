@@ -55,7 +55,7 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// [`SetupError`] where two have the same id, or TLS cannot be set up.
+    /// [`SetupError`] where two have the same id.
     pub fn new(
         all: Vec<UpstreamSettings>,
         http: HttpClient,

@@ -22,6 +22,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::{client::ClientSettings, connection::Connection};
 
+/// No connection is kept for longer, so that the time can be added to any other.
+const LONGEST: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
 /// Connections at rest, by where they lead. One task keeps them all, as long
 /// as there are any: it drops those that their peers close and those that
 /// have rested for too long.
@@ -69,7 +72,7 @@ impl Idle {
             kept: Mutex::default(),
             waker: Waker::from(Arc::clone(&alarm)),
             alarm,
-            limit: settings.idle_connection,
+            limit: settings.idle_connection.min(LONGEST),
             per_place: settings.idle_connections_per_host,
             tasks: TaskTracker::new(),
         })

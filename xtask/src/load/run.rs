@@ -111,11 +111,12 @@ pub(crate) async fn run(stage: &Stage, load: Load, place: &Place) -> Result<Run>
     let injections = Arc::new(Injections::default());
     let mut scene = Scene::set(stage, &load, place, &injections).await?;
     let (pid, admin) = (scene.pid(), scene.admin());
-    let before = pid.map(Vitals::of).transpose()?.unwrap_or_default();
+    // Asked first: all its listeners are there when it answers.
     let held_before = match &admin {
         Some(admin) => admin.held().await?,
         None => Held::default(),
     };
+    let before = pid.map(Vitals::of).transpose()?.unwrap_or_default();
     let course = Arc::new(Course::new(load, std::mem::take(&mut scene.urls), &injections));
     let (stop, stopped) = oneshot::channel();
     let mut watching = JoinSet::new();
