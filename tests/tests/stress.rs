@@ -288,6 +288,8 @@ fn nothing_is_wrong(spoken: Spoken, tally: &Tally) {
     assert!(tally.given_up > USERS / 4, "{tally:?}");
     // Everybody has made one between any two restarts.
     assert!(tally.answered >= RESTARTS * USERS, "{tally:?}");
+    // Far from all of them meet a restart.
+    assert!(tally.answered > tally.injected, "{tally:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -224,10 +224,10 @@ impl Scene {
             Place::There(url) => scene.urls = vec![vec![(load.transports[0], url.clone())]],
             Place::WharfBefore(url) => {
                 let upstream = section(Server::Other, load.transports[0], url);
-                scene.open_gateway(stage, &format!("{CONNECTIONS}{upstream}"), load).await?;
+                scene.open_gateway(stage, &upstream, load).await?;
             }
             Place::AllHere => {
-                let mut config = CONNECTIONS.to_owned();
+                let mut config = String::new();
                 for (number, &server) in load.servers.iter().enumerate() {
                     let upstream = stage.upstream(server.program(), &[]).await?;
                     let address =
@@ -261,8 +261,8 @@ impl Scene {
         Ok(address)
     }
 
-    async fn open_gateway(&mut self, stage: &Stage, config: &str, load: &Load) -> Result<()> {
-        let gateway = stage.wharf("wharf", config).await?;
+    async fn open_gateway(&mut self, stage: &Stage, upstreams: &str, load: &Load) -> Result<()> {
+        let gateway = stage.wharf("wharf", &format!("{CONNECTIONS}{upstreams}")).await?;
         let base = gateway.process.address();
         let url = |server, transport: Transport| {
             let path = transport.path();
