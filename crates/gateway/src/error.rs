@@ -69,36 +69,35 @@ pub(crate) enum Failure {
 // === impl Failure ===
 
 impl Failure {
-    /// The failure as the client is told it. An error of the gateway's own
-    /// carries `data.gateway`, so that it cannot be taken for an upstream's.
+    /// The failure as the client is told it. Each carries `data.gateway`, so that
+    /// it cannot be taken for an upstream's.
     pub(crate) fn to_response(&self, id: &RequestId) -> Response {
         let (code, reason) = self.classify();
-        let mut error = ErrorObject::new(code, self.to_string());
-        let may_have_run = match self {
-            Self::Call { source, .. } => Some(source.fate == Fate::MayHaveRun),
-            Self::Acquire { .. } | Self::NotReady { .. } | Self::TooManySubscriptions { .. } => {
-                Some(false)
-            }
-            Self::TimedOut { .. } => Some(true),
-            _ => None,
-        };
-        if let Some(may_have_run) = may_have_run {
-            let mut data = serde_json::json!({
-                "gateway": "wharf",
-                "upstream": self.upstream().map(UpstreamId::as_str),
-                "reason": reason,
-                "mayHaveRun": may_have_run,
-            });
-            if let Some(retry_after) = self.retry_after() {
-                data["retryAfterMs"] = u64::try_from(retry_after.as_millis()).ok().into();
-            }
-            error = error.with_data(Json::from_value(&data).expect("it is JSON"));
+        let mut data = serde_json::json!({
+            "gateway": "wharf",
+            "reason": reason,
+            "mayHaveRun": self.may_have_run(),
+        });
+        if let Some(upstream) = self.upstream() {
+            data["upstream"] = upstream.as_str().into();
+        }
+        if let Some(retry_after) = self.retry_after() {
+            data["retryAfterMs"] = u64::try_from(retry_after.as_millis()).ok().into();
         }
         if let Self::NoResource { uri } = self {
-            let data = serde_json::json!({ "uri": **uri });
-            error = error.with_data(Json::from_value(&data).expect("it is JSON"));
+            data["uri"] = (**uri).into();
         }
-        Response::failure(Some(id), &error)
+        let data = Json::from_value(&data).expect("it is JSON");
+        Response::failure(Some(id), &ErrorObject::new(code, self.to_string()).with_data(data))
+    }
+
+    /// Whether an upstream may have done what was asked for.
+    fn may_have_run(&self) -> bool {
+        match self {
+            Self::Call { source, .. } => source.fate == Fate::MayHaveRun,
+            Self::TimedOut { .. } | Self::NoList { .. } => true,
+            _ => false,
+        }
     }
 
     const fn classify(&self) -> (i64, &'static str) {
@@ -155,5 +154,45 @@ impl Failure {
             | Self::NoList { upstream, .. } => Some(upstream),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wharf_proto::Outcome;
+
+    use super::*;
+
+    fn data_of(failure: &Failure) -> serde_json::Value {
+        let response = failure.to_response(&RequestId::from(1));
+        let Outcome::Error(error) = response.outcome() else { panic!("it is a failure") };
+        let error: serde_json::Value = serde_json::from_str(error.as_str()).unwrap();
+        error["data"].clone()
+    }
+
+    #[test]
+    fn every_failure_says_that_it_is_the_gateways_and_whether_the_request_may_have_run() {
+        let upstream = || "time".parse::<UpstreamId>().unwrap();
+        let limit = Duration::from_secs(1);
+        for (failure, may_have_run) in [
+            (Failure::TimedOut { upstream: upstream(), limit }, true),
+            (Failure::NoList { upstream: upstream(), method: "tools/list" }, true),
+            (Failure::NotReady { upstream: upstream(), limit }, false),
+            (Failure::Unknown { what: "tool", name: "x".into() }, false),
+            (Failure::NoResource { uri: "x:y".into() }, false),
+            (Failure::Missing { method: "tools/call".into(), param: "name" }, false),
+            (Failure::BadCursor, false),
+            (Failure::NoMethod { method: "x".into() }, false),
+        ] {
+            let data = data_of(&failure);
+            assert_eq!(data["gateway"], "wharf", "{failure}");
+            assert_eq!(data["mayHaveRun"], may_have_run, "{failure}");
+            assert_eq!(data.get("upstream").is_some(), failure.upstream().is_some(), "{failure}");
+        }
+    }
+
+    #[test]
+    fn a_resource_that_is_not_there_is_named() {
+        assert_eq!(data_of(&Failure::NoResource { uri: "x:y".into() })["uri"], "x:y");
     }
 }

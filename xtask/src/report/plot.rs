@@ -47,13 +47,7 @@ impl Plot<'_> {
             r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}"{place} role="img" aria-label="{title}"><text class="title" x="{LEFT}" y="14">{title}</text>"#,
             title = self.title
         );
-        for &mark in self.marks.iter().filter(|mark| **mark <= end) {
-            let _ = write!(
-                svg,
-                r##"<path class="mark" d="M{:.1} {TOP}v{HEIGHT}"><title>injected at {mark:.1} s</title></path>"##,
-                x(mark)
-            );
-        }
+        self.draw_marks(&mut svg, end);
         for quarter in 0..=4 {
             let share = f64::from(quarter) / 4.0;
             let _ = write!(
@@ -86,6 +80,20 @@ impl Plot<'_> {
         }
         svg.push_str("</svg>");
         svg
+    }
+
+    /// All marks are one path: a run has hundreds, and where they lie side by
+    /// side they do not hide the lines.
+    fn draw_marks(&self, svg: &mut String, end: f64) {
+        let path: String = self
+            .marks
+            .iter()
+            .filter(|mark| **mark <= end)
+            .map(|mark| format!("M{:.1} {TOP}v{HEIGHT}", LEFT + WIDTH * mark / end))
+            .collect();
+        if !path.is_empty() {
+            let _ = write!(svg, r#"<path class="mark" d="{path}"/>"#);
+        }
     }
 }
 
