@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// How many call at once.
     #[arg(long)]
     users: Option<usize>,
-    /// In how many seconds all of them are there.
+    /// In how many seconds all of them are there [default: two hundred come in a second].
     #[arg(long, value_name = "SECONDS")]
     ramp: Option<f64>,
     /// End after so many requests.
@@ -55,7 +55,8 @@ pub(crate) struct Args {
     /// End after so many seconds.
     #[arg(long, value_name = "SECONDS")]
     duration: Option<f64>,
-    /// Call so many times a second, whether or not the last calls are answered.
+    /// Call so many times a second among all users; a call that is due while all of them wait is late, and its latency
+    /// counts from when it was due.
     #[arg(long, value_name = "PER SECOND")]
     rate: Option<f64>,
     /// How the users speak: streamable-http, sse or both.
@@ -172,7 +173,9 @@ impl Args {
         };
         let mut loads = self.profile.loads();
         for load in &mut loads {
-            load.users = self.users.unwrap_or(load.users);
+            if let Some(users) = self.users {
+                (load.users, load.ramp) = (users, Load::ramp_of(users));
+            }
             if let Some(ramp) = self.ramp {
                 load.ramp = seconds(ramp)?;
             }
@@ -202,11 +205,14 @@ impl Args {
             }
             check(load)?;
         }
-        // A crowd that is named is one: the profile's loads may be the same but for it.
-        if self.users.is_some() && self.faults.is_some() {
-            loads.truncate(1);
+        // What a flag says of all of them may have been what told them apart.
+        let mut different: Vec<Load> = Vec::new();
+        for load in loads {
+            if !different.contains(&load) {
+                different.push(load);
+            }
         }
-        Ok(loads)
+        Ok(different)
     }
 
     fn place(&self) -> Place {
@@ -274,6 +280,13 @@ mod tests {
         assert_eq!(loads[0].extent, Extent::Seconds(Duration::from_secs(5)));
         assert_eq!(loads[0].transports, [Transport::Sse]);
         assert_eq!(loads[0].servers, Server::ALL);
+    }
+
+    #[test]
+    fn loads_that_a_flag_makes_the_same_are_one() {
+        assert_eq!(loads(&["x", "full", "--users", "9"]).unwrap().len(), 1);
+        assert_eq!(loads(&["x", "chaos", "--users", "9"]).unwrap().len(), 3);
+        assert_eq!(loads(&["x", "chaos", "--faults", "flaky"]).unwrap().len(), 5);
     }
 
     #[test]

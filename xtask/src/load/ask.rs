@@ -1,5 +1,7 @@
 //! What a user asks, and whether the answer is the answer to it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use wharf_proto::{Outcome, Response, method};
 
@@ -51,12 +53,17 @@ impl Ask {
         Self { method, params, nonce, expected }
     }
 
-    /// A call that takes a while, to be given up in the middle.
-    pub(crate) fn slow(user: usize, number: u64) -> Self {
+    /// A call that is to be given up in the middle, and after how long that is. One that is answered sooner is a
+    /// call like any other.
+    pub(crate) fn given_up(server: Server, user: usize, number: u64) -> (Self, Duration) {
+        if server != Server::FastTest {
+            // It has nothing that takes long, so that its answer is still on its way only at once.
+            return (Self::new(Subject::Tools, server, user, number), Duration::from_millis(1));
+        }
         let nonce = format!("n{user}-{number}");
         let (method, mut params, expected) = echo(&nonce, 200);
         params["_meta"] = json!({ "nonce": nonce });
-        Self { method, params, nonce, expected }
+        (Self { method, params, nonce, expected }, Duration::from_millis(100))
     }
 
     /// Whether this is the answer.
@@ -148,6 +155,15 @@ mod tests {
         assert_eq!(ask.check(&answer(r#"{"content":[{"type":"text","text":"n1-1"}]}"#)), Ok(()));
         let crossed = ask.check(&answer(r#"{"content":[{"type":"text","text":"n1-10"}]}"#));
         assert!(matches!(crossed, Err(Wrong::Crossed(_))), "{crossed:?}");
+    }
+
+    #[test]
+    fn a_call_that_is_to_be_given_up_is_one_that_its_server_knows() {
+        let (slow, middle) = Ask::given_up(Server::FastTest, 1, 20);
+        assert_eq!(slow.params["arguments"]["delay"], 200);
+        assert!(middle < Duration::from_millis(200));
+        let (quick, _) = Ask::given_up(Server::FastTime, 1, 20);
+        assert_eq!(quick.params["name"], "convert_time");
     }
 
     #[test]

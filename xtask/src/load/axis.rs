@@ -84,13 +84,13 @@ pub(crate) enum Extent {
 pub(crate) enum Pace {
     /// As soon as the user's last one has been answered: a closed loop.
     Closed,
-    /// So many a second among all users, whether or not the last ones have been answered: an open loop. Latency is
-    /// measured from when a call was due.
+    /// So many a second among all users, whoever of them is free: an open loop. Latency is measured from when a call
+    /// was due, so that one that had to wait for a user to be free is as late as its caller finds it.
     PerSecond(f64),
 }
 
 /// A load.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Load {
     pub(crate) users: usize,
@@ -190,6 +190,11 @@ impl Load {
         (user / transports % self.servers.len(), self.transports[user % transports])
     }
 
+    /// How long a crowd takes to come: two hundred a second. One that comes at once is another test.
+    pub(crate) fn ramp_of(users: usize) -> Duration {
+        Duration::from_millis(5 * users as u64).max(Duration::from_secs(1))
+    }
+
     /// How many upstreams the gateway has: one and the same server is two, by its transports.
     pub(crate) const fn upstreams(&self) -> u64 {
         (self.servers.len() * self.transports.len()) as u64
@@ -213,8 +218,7 @@ impl Profile {
         const REQUESTS_A_CROWD: u64 = 122_000;
         let load = |users, extent, pace, faults| Load {
             users,
-            // Two hundred a second: a crowd that comes at once is another test.
-            ramp: Duration::from_millis(5 * users as u64).max(Duration::from_secs(1)),
+            ramp: Load::ramp_of(users),
             extent,
             pace,
             target: Target::Wharf,

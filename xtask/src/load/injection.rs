@@ -25,6 +25,8 @@ enum What {
     Restart,
     /// A connection was reset that carried the calls of these nonces.
     Reset(Vec<String>),
+    /// A caller has dropped its connection.
+    Vanished,
 }
 
 /// A call that failed, as far as it matters here.
@@ -36,6 +38,9 @@ pub(crate) struct Failed<'a> {
     pub(crate) from: Instant,
     pub(crate) until: Instant,
 }
+
+/// Marks are at least so far from one another, in seconds: nearer ones could not be told apart.
+const APART: f64 = 0.05;
 
 /// How long after a reset a request may still run into the connection that is no more.
 const UNNOTICED: Duration = Duration::from_millis(2);
@@ -62,15 +67,25 @@ impl Injections {
         self.all().push(Injection { server, from: now, until, what: What::Reset(nonces) });
     }
 
+    /// A caller of this upstream's has dropped its connection in the middle of a call.
+    pub(crate) fn vanished(&self, server: usize) {
+        let now = Instant::now();
+        self.all().push(Injection { server, from: now, until: Some(now), what: What::Vanished });
+    }
+
     /// Whether something that was injected into this very upstream, or call, explains the failure.
     pub(crate) fn explain(&self, failed: &Failed<'_>) -> bool {
         self.all().iter().rev().any(|injection| injection.explains(failed))
     }
 
-    /// When each began, since `begin` and in seconds.
+    /// When each began, since `begin` and in seconds; of those that are near to one another, the first.
     pub(crate) fn marks(&self, begin: Instant) -> Vec<f64> {
         let all = self.all();
-        all.iter().map(|one| one.from.saturating_duration_since(begin).as_secs_f64()).collect()
+        let since = |one: &Injection| one.from.saturating_duration_since(begin).as_secs_f64();
+        let mut marks: Vec<_> = all.iter().map(since).collect();
+        marks.sort_unstable_by(f64::total_cmp);
+        marks.dedup_by(|next, kept| *next - *kept < APART);
+        marks
     }
 
     fn all(&self) -> std::sync::MutexGuard<'_, Vec<Injection>> {
@@ -96,6 +111,8 @@ impl Injection {
                 let is_the_call = nonces.iter().any(|nonce| nonce == failed.nonce);
                 is_the_call || overlaps && (is_of_a_stream || has_run_into_it)
             }
+            // Nobody else's call may fail by it.
+            What::Vanished => false,
         }
     }
 }
@@ -138,5 +155,17 @@ mod tests {
         assert!(!injections.explain(&failed("n2", before, after)));
         let of_a_stream = Failed { transport: Transport::Sse, ..failed("n2", before, after) };
         assert!(injections.explain(&of_a_stream));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_vanishes_is_marked_and_explains_no_failure() {
+        let injections = Injections::default();
+        let begin = Instant::now();
+        for millis in [100, 10, 100] {
+            tokio::time::advance(Duration::from_millis(millis)).await;
+            injections.vanished(0);
+        }
+        assert_eq!(injections.marks(begin), [0.1, 0.21]);
+        assert!(!injections.explain(&failed("n", begin, Instant::now())));
     }
 }

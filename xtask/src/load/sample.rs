@@ -39,8 +39,13 @@ pub(crate) struct Sample {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Held {
     pub(crate) clients: u64,
+    /// Sessions that can be called: the idle, the busy and those that are being probed.
     pub(crate) open: u64,
     pub(crate) opening: u64,
+    pub(crate) idle: u64,
+    pub(crate) busy: u64,
+    pub(crate) probing: u64,
+    pub(crate) closing: u64,
     pub(crate) leases: u64,
     pub(crate) waiters: u64,
     pub(crate) tasks: u64,
@@ -83,7 +88,8 @@ impl Admin {
 impl Held {
     /// Whether no client has anything in the gateway any more. It may keep a session of its own with each upstream.
     pub(crate) const fn is_nobodys(self, upstreams: u64) -> bool {
-        self.clients + self.opening + self.leases + self.waiters == 0 && self.open <= upstreams
+        let in_use = self.opening + self.busy + self.closing;
+        self.clients + in_use + self.leases + self.waiters == 0 && self.open <= upstreams
     }
 
     fn read(pool: &Value) -> Self {
@@ -95,6 +101,10 @@ impl Held {
             clients: number(&pool["clients"]) + alone,
             open: sum("sessions"),
             opening: sum("opening"),
+            idle: sum("idle"),
+            busy: sum("busy"),
+            probing: sum("probing"),
+            closing: sum("closing"),
             leases: sum("leases"),
             waiters: sum("waiters"),
             tasks: number(&pool["tasks"]),
@@ -186,10 +196,21 @@ mod tests {
     #[test]
     fn what_is_held_is_summed_over_the_upstreams() {
         let pool = json!({ "clients": 1, "tasks": 9, "upstreams": [
-            { "clients": 2, "sessions": 3, "opening": 0, "leases": 1, "waiters": 4 },
-            { "clients": 5, "sessions": 6, "opening": 1, "leases": 0, "waiters": 0 },
+            { "clients": 2, "sessions": 3, "idle": 1, "busy": 2, "opening": 0, "leases": 2, "waiters": 4 },
+            { "clients": 5, "sessions": 6, "idle": 5, "probing": 1, "opening": 1, "closing": 1 },
         ]});
-        let held = Held { clients: 8, open: 9, opening: 1, leases: 1, waiters: 4, tasks: 9 };
+        let held = Held {
+            clients: 8,
+            open: 9,
+            opening: 1,
+            idle: 6,
+            busy: 2,
+            probing: 1,
+            closing: 1,
+            leases: 2,
+            waiters: 4,
+            tasks: 9,
+        };
         assert_eq!(Held::read(&pool), held);
     }
 }

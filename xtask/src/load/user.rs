@@ -9,7 +9,7 @@ use std::{
 };
 
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wharf_proto::{Response, transport::Exchange as _};
+use wharf_proto::Response;
 use wharf_testkit::{TestClient, client::ConnectError};
 
 use super::{
@@ -107,11 +107,7 @@ impl User {
         sleep(course.load.ramp.mul_f64(share)).await;
         while let Some(due) = course.next().await {
             self.calls += 1;
-            if course.load.faults == Faults::Vanish && self.calls.is_multiple_of(VANISH_EVERY) {
-                self.vanish().await;
-            } else {
-                self.call(due).await;
-            }
+            self.call(due).await;
         }
         if let Some(client) = self.client.take() {
             // The server may be gone; then there is nobody to say goodbye to.
@@ -123,28 +119,40 @@ impl User {
         let subjects = &self.course.load.mix;
         let subject = subjects[(self.number + self.calls as usize) % subjects.len()];
         let server = self.course.load.servers[self.server];
-        let ask = Ask::new(subject, server, self.number, self.calls);
-        match self.answer(&ask).await {
-            Ok(()) => {
+        let vanishes =
+            self.course.load.faults == Faults::Vanish && self.calls.is_multiple_of(VANISH_EVERY);
+        let (ask, patience) = if vanishes {
+            Ask::given_up(server, self.number, self.calls)
+        } else {
+            (Ask::new(subject, server, self.number, self.calls), PATIENCE)
+        };
+        match self.answer(&ask, patience).await {
+            Ok(Some(())) => {
                 self.course.tally.answered(due.elapsed());
                 // Who comes late in the ramp has had less time.
                 if due >= self.course.begin + self.course.load.ramp {
                     self.course.tally.answered_among_all(self.number);
                 }
             }
+            Ok(None) if vanishes => self.vanish(),
+            Ok(None) => {
+                let failure = Failure::Unanswered(format!("no answer in {patience:?}"));
+                self.fail(&ask, due, failure).await;
+            }
             Err(failure) => self.fail(&ask, due, failure).await,
         }
     }
 
-    async fn answer(&mut self, ask: &Ask) -> Result<(), Failure> {
+    /// Calls; `None` where the answer is not there in time, and the call has been dropped.
+    async fn answer(&mut self, ask: &Ask, patience: Duration) -> Result<Option<()>, Failure> {
         let client = self.connected().await?;
-        let response = timeout(PATIENCE, client.call(ask.method, &ask.params)).await;
+        let response = timeout(patience, client.call(ask.method, &ask.params)).await;
         let response: Response = match response {
             Ok(Ok(response)) => response,
             Ok(Err(error)) => return Err(Failure::Unanswered(chain(&error))),
-            Err(_) => return Err(Failure::Unanswered(format!("no answer in {PATIENCE:?}"))),
+            Err(_) => return Ok(None),
         };
-        ask.check(&response).map_err(Failure::Wrong)
+        ask.check(&response).map(Some).map_err(Failure::Wrong)
     }
 
     async fn connected(&mut self) -> Result<&TestClient, Failure> {
@@ -211,18 +219,13 @@ impl User {
         sleep(PAUSE).await;
     }
 
-    /// Begins a call and drops the connection in the middle of it.
-    async fn vanish(&mut self) {
-        let ask = Ask::slow(self.number, self.calls);
-        let Ok(client) = self.connected().await else { return };
-        let mut call = client.exchange(ask.method, &ask.params);
-        // It takes 200 ms, so that this is the middle of it.
-        let _ = timeout(Duration::from_millis(20), call.next()).await;
-        drop(call);
+    /// The connection of a call was dropped in the middle of it.
+    fn vanish(&mut self) {
         if self.transport == Transport::Sse {
             // There the connection of the answers is that of the session.
             self.client = None;
         }
+        self.course.injections.vanished(self.server);
         self.course.tally.vanished.fetch_add(1, Relaxed);
     }
 }

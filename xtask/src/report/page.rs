@@ -13,6 +13,9 @@ h2{margin-top:2.5rem}table{border-collapse:collapse}td{padding:.15rem .8rem .15r
 td:first-child{color:#666;white-space:nowrap}.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(480px,1fr));gap:1rem}\
 svg{width:100%}";
 
+/// How many plots a load has.
+const COLUMNS: usize = 5;
+
 /// Draws it.
 pub(super) fn draw(runs: &[Run]) -> String {
     let mut html = format!(
@@ -34,7 +37,7 @@ pub(super) fn picture(runs: &[Run]) -> String {
     let row = HEAD + high;
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}"><style>{}</style><rect width="100%" height="100%" fill="white"/>"#,
-        4.0 * wide,
+        COLUMNS as f64 * wide,
         row * runs.len() as f64,
         plot::STYLE
     );
@@ -62,7 +65,7 @@ fn section(html: &mut String, run: &Run) {
     html.push_str("</div></section>");
 }
 
-fn plots(run: &Run) -> [Plot<'_>; 4] {
+fn plots(run: &Run) -> [Plot<'_>; COLUMNS] {
     let line = |label, of: &dyn Fn(&Sample) -> f64| Line {
         label,
         points: run.samples.iter().map(|sample| (sample.at, of(sample))).collect(),
@@ -80,10 +83,18 @@ fn plots(run: &Run) -> [Plot<'_>; 4] {
             ],
         ),
         plot(
-            "Sessions and leases",
+            "Sessions by state",
             vec![
-                line("open", &|sample| sample.held.open as f64),
+                line("idle", &|sample| sample.held.idle as f64),
+                line("busy", &|sample| sample.held.busy as f64),
                 line("opening", &|sample| sample.held.opening as f64),
+                line("probing", &|sample| sample.held.probing as f64),
+                line("closing", &|sample| sample.held.closing as f64),
+            ],
+        ),
+        plot(
+            "Clients and their leases",
+            vec![
                 line("leases", &|sample| sample.held.leases as f64),
                 line("waiters", &|sample| sample.held.waiters as f64),
                 line("clients", &|sample| sample.held.clients as f64),

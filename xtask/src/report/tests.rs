@@ -136,8 +136,8 @@ fn the_page_needs_nothing_from_outside_and_lets_no_failure_be_markup() {
         assert!(!page.contains(outside), "{outside}");
     }
     assert!(page.contains("a &lt;failure&gt;"));
-    assert_eq!(page.matches("<svg").count(), 4);
-    assert_eq!(page.matches("class=\"mark\"").count(), 4);
+    assert_eq!(page.matches("<svg").count(), 5);
+    assert_eq!(page.matches("class=\"mark\"").count(), 5);
 }
 
 #[test]
