@@ -12,6 +12,7 @@ mod chart;
 mod crowd;
 mod curve;
 mod idle;
+mod instructions;
 mod lane;
 mod result;
 mod round;
@@ -66,6 +67,8 @@ enum Subject {
     Idle,
     /// CPU per call, by how much is held besides.
     Curve,
+    /// Instructions per call, as callgrind counts them. Needs valgrind.
+    Instructions,
 }
 
 /// Measures on the stage that is `set`.
@@ -91,6 +94,7 @@ pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Resu
             runtime.block_on(idle::measure(&stage, pairs, &out))
         }
         Subject::Curve => runtime.block_on(curve::measure(&stage, &args.count, turns, &out)),
+        Subject::Instructions => runtime.block_on(instructions::measure(&stage, &out)),
     }
 }
 

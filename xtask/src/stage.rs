@@ -26,6 +26,8 @@ pub(crate) struct Stage {
     servers: PathBuf,
     /// What stands between clients and servers: Wharf, and the proxy that does nothing.
     between: PathBuf,
+    /// Where what stands between writes what it has run, if it is to.
+    counts: Option<PathBuf>,
     folder: PathBuf,
 }
 
@@ -72,12 +74,18 @@ impl Stage {
         let folder = target.join("measure").join(std::process::id().to_string());
         std::fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make {}", folder.display()))?;
-        Ok(Self { target, servers: programs.clone(), between: programs, folder })
+        Ok(Self { target, servers: programs.clone(), between: programs, counts: None, folder })
     }
 
     /// The same, with what stands between clients and servers from another folder.
     pub(crate) fn with_between(mut self, folder: PathBuf) -> Self {
         self.between = folder;
+        self
+    }
+
+    /// The same, with callgrind counting what is run between clients and servers, into a file.
+    pub(crate) fn counting_into(mut self, counts: PathBuf) -> Self {
+        self.counts = Some(counts);
         self
     }
 
@@ -122,7 +130,7 @@ impl Stage {
             .with_context(|| format!("cannot write {}", file.display()))?;
         let admin = free_address()?;
         let process = self
-            .start(name, self.between("wharf"), |address| {
+            .start_between(name, "wharf", |address| {
                 let words = ["serve", "--config", &file.to_string_lossy(), "--log", "warn"];
                 let mut args: Vec<_> = words.iter().map(|&word| word.to_owned()).collect();
                 args.extend(["--listen".to_owned(), address.to_string()]);
@@ -139,9 +147,30 @@ impl Stage {
     ///
     /// Where it does not come up.
     pub(crate) async fn bare_proxy(&self, upstream: SocketAddr) -> Result<Process> {
-        let program = self.between("bare-proxy");
-        self.start("bare-proxy", program, |address| vec![address.to_string(), upstream.to_string()])
-            .await
+        self.start_between("bare-proxy", "bare-proxy", |address| {
+            vec![address.to_string(), upstream.to_string()]
+        })
+        .await
+    }
+
+    async fn start_between(
+        &self,
+        name: &str,
+        program: &str,
+        args: impl FnOnce(SocketAddr) -> Vec<String>,
+    ) -> Result<Process> {
+        let program = self.between(program);
+        let Some(counts) = &self.counts else {
+            return self.start(name, program, args).await;
+        };
+        self.start(name, "valgrind".into(), |address| {
+            let counts = format!("--callgrind-out-file={}", counts.display());
+            let program = program.to_string_lossy().into_owned();
+            let mut words = vec!["--tool=callgrind".to_owned(), counts, program];
+            words.extend(args(address));
+            words
+        })
+        .await
     }
 
     async fn start(
