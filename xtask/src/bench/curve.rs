@@ -14,11 +14,11 @@ use wharf_testkit::{
 use super::{
     case::{Case, Wire},
     chart, crowd,
-    lane::{Between, Lane, Paved},
+    lane::{Between, Lane},
     result::write,
     round::{Track, Turns},
 };
-use crate::stage::Stage;
+use crate::stage::{Process, Stage};
 
 /// A point of the curve.
 #[derive(Debug, Serialize)]
@@ -41,7 +41,21 @@ enum Held {
     Tools,
 }
 
-const USERS: usize = 50;
+/// A gateway that holds so much, with users on the way through it.
+struct Site {
+    held: Held,
+    count: usize,
+    track: Track,
+    _server: Server,
+}
+
+/// What answers behind a gateway, until it is dropped.
+enum Server {
+    Process(#[expect(dead_code, reason = "held for its Drop")] Process),
+    Here(#[expect(dead_code, reason = "held for its Drop")] JoinSet<std::io::Result<()>>),
+}
+
+const CASE: Case = Case { wire: Wire::Json, bytes: 16, users: 50 };
 
 // === impl Held ===
 
@@ -67,26 +81,18 @@ pub(super) async fn measure(
 ) -> Result<()> {
     let mut points = Vec::new();
     for held in [Held::Sessions, Held::Tools] {
+        let mut sites = Vec::new();
         for &count in counts {
-            let track = match held {
-                Held::Sessions => with_sessions(stage, count, turns).await?,
-                Held::Tools => with_tools(stage, count, turns).await?,
-            };
-            let point = Point {
-                held,
-                count,
-                cpu_per_call: track.cpu_per_call().as_secs_f64() * 1e6,
-                calls_per_second: track.throughput(),
-            };
-            println!(
-                "{:>7} {:<9} {:>7.1} µs of CPU per call, {:>7.0} calls/s",
-                point.count,
-                held.label(),
-                point.cpu_per_call,
-                point.calls_per_second
-            );
-            points.push(point);
+            let mut site = Site::set(stage, held, count).await?;
+            site.track.warm_up(CASE, turns).await?;
+            sites.push(site);
         }
+        for _ in 0..turns.rounds {
+            for site in &mut sites {
+                site.track.turn(CASE, turns.length).await?;
+            }
+        }
+        points.extend(sites.iter().map(Site::point).inspect(show));
     }
     let bars: Vec<_> = points
         .iter()
@@ -102,39 +108,58 @@ pub(super) async fn measure(
     write(&out.join("curve.json"), &serde_json::to_string_pretty(&points)?)
 }
 
-async fn with_sessions(
-    stage: &Stage,
-    count: usize,
-    turns: Turns,
-) -> Result<super::round::Measured> {
-    let upstream = stage.upstream("fast-test", &Wire::Json.flags_for_many()).await?;
-    let paved = Lane::WharfClient.pave(stage, upstream.address(), Wire::Json).await?;
-    crowd::open(&paved.url, count).await?;
-    ride(paved, "echo", turns).await
+fn show(point: &Point) {
+    println!(
+        "{:>7} {:<9} {:>7.1} µs of CPU per call, {:>7.0} calls/s",
+        point.count,
+        point.held.label(),
+        point.cpu_per_call,
+        point.calls_per_second
+    );
 }
 
-async fn with_tools(stage: &Stage, count: usize, turns: Turns) -> Result<super::round::Measured> {
-    let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).context("no port is free")?;
-    let address = listener.local_addr().context("a listener has no address")?;
-    let mut serving = JoinSet::new();
-    let backend = Arc::new(toolbox(count));
-    serving.spawn(serve(listener, backend, SiteSettings::default(), std::future::pending()));
-    let mut paved = Lane::WharfClient.pave(stage, address, Wire::Json).await?;
-    if let Between::Wharf(gateway) = &paved.between {
-        // All upstreams together, which is where the catalogue is.
-        paved.url = format!("http://{}/mcp", gateway.process.address());
-    }
-    ride(paved, "bench__echo", turns).await
-}
+// === impl Site ===
 
-async fn ride(paved: Paved, tool: &'static str, turns: Turns) -> Result<super::round::Measured> {
-    let case = Case { wire: Wire::Json, bytes: 16, users: USERS };
-    let mut track = Track::new(paved, case, tool).await?;
-    track.warm_up(case, turns).await?;
-    for _ in 0..turns.rounds {
-        track.turn(case, turns.length).await?;
+impl Site {
+    async fn set(stage: &Stage, held: Held, count: usize) -> Result<Self> {
+        match held {
+            Held::Sessions => Self::with_sessions(stage, count).await,
+            Held::Tools => Self::with_tools(stage, count).await,
+        }
     }
-    Ok(track.measured)
+
+    async fn with_sessions(stage: &Stage, count: usize) -> Result<Self> {
+        let upstream = stage.upstream("fast-test", &Wire::Json.flags_for_many()).await?;
+        let paved = Lane::WharfClient.pave(stage, upstream.address(), Wire::Json).await?;
+        crowd::open(&paved.url, count).await?;
+        let track = Track::new(paved, CASE, "echo").await?;
+        Ok(Self { held: Held::Sessions, count, track, _server: Server::Process(upstream) })
+    }
+
+    async fn with_tools(stage: &Stage, count: usize) -> Result<Self> {
+        let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).context("no port is free")?;
+        let address = listener.local_addr().context("a listener has no address")?;
+        let mut serving = JoinSet::new();
+        let backend = Arc::new(toolbox(count));
+        serving.spawn(serve(listener, backend, SiteSettings::default(), std::future::pending()));
+        let mut paved = Lane::WharfClient.pave(stage, address, Wire::Json).await?;
+        if let Between::Wharf(gateway) = &paved.between {
+            // All upstreams together, which is where the catalogue is.
+            paved.url = format!("http://{}/mcp", gateway.process.address());
+        }
+        let track = Track::new(paved, CASE, "bench__echo").await?;
+        Ok(Self { held: Held::Tools, count, track, _server: Server::Here(serving) })
+    }
+
+    fn point(&self) -> Point {
+        let measured = &self.track.measured;
+        Point {
+            held: self.held,
+            count: self.count,
+            cpu_per_call: measured.cpu_per_call().as_secs_f64() * 1e6,
+            calls_per_second: measured.throughput(),
+        }
+    }
 }
 
 /// A server of so many tools, of which the last is `echo`.
