@@ -117,6 +117,19 @@ async fn a_call_that_is_made_again_has_no_more_time_than_any_other() {
 }
 
 #[tokio::test]
+async fn a_call_that_may_have_run_the_first_time_may_have_run_whatever_comes_of_the_second() {
+    let (mut puppet, mut strings, wharf) = stage(|settings| settings.repeat = Repeat::Hinted).await;
+    let wire = client_of(&wharf).await;
+    let play = async {
+        let first = strings.call().await;
+        puppet.stop().await;
+        drop(first);
+    };
+    let (got, ()) = tokio::join!(wire.ask(method::PROMPTS_GET, CALL), play);
+    assert_eq!(got["error"]["data"]["mayHaveRun"], true, "{got}");
+}
+
+#[tokio::test]
 async fn an_upstream_that_writes_no_log_is_told_no_level() {
     let (quiet, mut of_quiet) = Puppet::offering(r#"{"tools":{}}"#, Default::default()).await;
     let (talks, mut of_talks) = Puppet::offering(OFFER, Default::default()).await;

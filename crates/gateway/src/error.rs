@@ -50,6 +50,15 @@ pub(crate) enum Failure {
     TooManySubscriptions { upstream: UpstreamId, limit: usize },
     #[error("upstream {upstream} answered {method} with what is no answer to it")]
     NoList { upstream: UpstreamId, method: &'static str },
+    #[error(
+        "upstream {upstream} has not given the list that says what {name:?} is short for; the request has not been sent"
+    )]
+    NotSpelledOut {
+        upstream: UpstreamId,
+        name: Arc<str>,
+        #[source]
+        source: Box<Failure>,
+    },
     #[error("there is no {what} {name:?} here; ask for the list to see what there is")]
     Unknown { what: &'static str, name: Arc<str> },
     #[error("there is no resource {uri:?} here")]
@@ -92,11 +101,20 @@ impl Failure {
     }
 
     /// Whether an upstream may have done what was asked for.
-    fn may_have_run(&self) -> bool {
+    pub(crate) fn may_have_run(&self) -> bool {
         match self {
             Self::Call { source, .. } => source.fate == Fate::MayHaveRun,
             Self::TimedOut { .. } | Self::NoList { .. } => true,
-            _ => false,
+            Self::Acquire { .. }
+            | Self::NotReady { .. }
+            | Self::TooManySubscriptions { .. }
+            | Self::NotSpelledOut { .. }
+            | Self::Unknown { .. }
+            | Self::NoResource { .. }
+            | Self::Missing { .. }
+            | Self::BadCursor
+            | Self::BadLevel { .. }
+            | Self::NoMethod { .. } => false,
         }
     }
 
@@ -125,6 +143,7 @@ impl Failure {
             },
             Self::TimedOut { .. } => (code::INTERNAL_ERROR, "timeout"),
             Self::NoList { .. } => (code::INTERNAL_ERROR, "bad_answer"),
+            Self::NotSpelledOut { source, .. } => source.classify(),
             Self::Unknown { .. }
             | Self::Missing { .. }
             | Self::BadCursor
@@ -137,6 +156,7 @@ impl Failure {
     /// When it may be worth trying again, where that is known.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::NotSpelledOut { source, .. } => source.retry_after(),
             Self::Acquire { source: AcquireError::BreakerOpen { retry_after, .. }, .. } => {
                 Some(*retry_after)
             }
@@ -151,7 +171,8 @@ impl Failure {
             | Self::TimedOut { upstream, .. }
             | Self::NotReady { upstream, .. }
             | Self::TooManySubscriptions { upstream, .. }
-            | Self::NoList { upstream, .. } => Some(upstream),
+            | Self::NoList { upstream, .. }
+            | Self::NotSpelledOut { upstream, .. } => Some(upstream),
             _ => None,
         }
     }
@@ -159,7 +180,7 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
-    use wharf_proto::Outcome;
+    use wharf_proto::{Outcome, transport::Fault};
 
     use super::*;
 
@@ -171,12 +192,26 @@ mod tests {
     }
 
     #[test]
-    fn every_failure_says_that_it_is_the_gateways_and_whether_the_request_may_have_run() {
+    fn a_failure_says_that_it_is_the_gateways_and_whether_the_request_may_have_run() {
         let upstream = || "time".parse::<UpstreamId>().unwrap();
         let limit = Duration::from_secs(1);
+        let call = |source| Failure::Call { upstream: upstream(), source };
+        let no_list = || Failure::NoList { upstream: upstream(), method: "tools/list" };
+        let source = AcquireError::Draining;
         for (failure, may_have_run) in [
+            (call(CallError::may_have_run(Fault::NoAnswer)), true),
+            (call(CallError::not_sent(Fault::NoAnswer)), false),
+            (Failure::Acquire { upstream: upstream(), source }, false),
             (Failure::TimedOut { upstream: upstream(), limit }, true),
-            (Failure::NoList { upstream: upstream(), method: "tools/list" }, true),
+            (no_list(), true),
+            (
+                Failure::NotSpelledOut {
+                    upstream: upstream(),
+                    name: "x".into(),
+                    source: Box::new(no_list()),
+                },
+                false,
+            ),
             (Failure::NotReady { upstream: upstream(), limit }, false),
             (Failure::Unknown { what: "tool", name: "x".into() }, false),
             (Failure::NoResource { uri: "x:y".into() }, false),
@@ -187,6 +222,7 @@ mod tests {
             let data = data_of(&failure);
             assert_eq!(data["gateway"], "wharf", "{failure}");
             assert_eq!(data["mayHaveRun"], may_have_run, "{failure}");
+            assert!(data["reason"].is_string(), "{failure}");
             assert_eq!(data.get("upstream").is_some(), failure.upstream().is_some(), "{failure}");
         }
     }

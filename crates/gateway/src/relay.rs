@@ -43,8 +43,8 @@ pub(crate) struct Relay {
     leg: Leg,
     /// How often it has been made again.
     retries: u8,
-    /// It has been sent before, and may have run then.
-    may_have_run: bool,
+    /// How it failed when it was sent before and may have run.
+    before: Option<Box<Failure>>,
     has_spoken: bool,
     /// The upstream has asked the client something.
     has_asked: bool,
@@ -145,7 +145,7 @@ impl Relay {
             request,
             leg,
             retries: 0,
-            may_have_run: false,
+            before: None,
             has_spoken: false,
             has_asked: false,
             on_disconnect: OnDisconnect::default(),
@@ -180,22 +180,20 @@ impl Relay {
     /// Makes the call once more, on a session that is good, if that is safe.
     fn begin_again(&mut self, leased: Leased, error: CallError) {
         self.retries += 1;
-        self.may_have_run |= error.fate == Fate::MayHaveRun;
         let downstream = Arc::clone(&self.downstream);
+        let Leased { upstream, request, lease: lost, .. } = leased;
+        let failed = Failure::Call { upstream: upstream.id().clone(), source: error };
+        let may_have_run = failed.may_have_run();
+        if may_have_run {
+            self.before = Some(Box::new(failed.clone()));
+        }
         self.leg = Leg::Leasing(Box::pin(async move {
-            let Leased { upstream, request, lease: lost, .. } = leased;
             drop(lost);
-            let may_have_run = error.fate == Fate::MayHaveRun;
-            let failed = Failure::Call { upstream: upstream.id().clone(), source: error };
             if may_have_run && !downstream.fleet().is_repeatable(&upstream, &request).await {
                 return Err(failed.into());
             }
             tracing::debug!(failure = %failed, "a call is made again");
-            match lease(&downstream, upstream, request, None).await {
-                // That there is no other session does not unmake the first try.
-                Err(Setback::Failure(_)) if may_have_run => Err(failed.into()),
-                leased => leased,
-            }
+            lease(&downstream, upstream, request, None).await
         }));
     }
 
@@ -217,7 +215,10 @@ impl Relay {
         response.into()
     }
 
+    /// A try that did not run does not unmake one before it that may have.
     fn fail(&mut self, failure: &Failure) -> Message {
+        let before = self.before.take().filter(|_| !failure.may_have_run());
+        let failure = before.as_deref().unwrap_or(failure);
         tracing::debug!(%failure, method = self.request.method(), "a call failed");
         self.finish(failure.to_response(self.request.id()))
     }
@@ -343,7 +344,7 @@ impl Relay {
         };
         let is_under_way = matches!(self.leg, Leg::Calling(_)) || sets_up(self.request.method());
         let upstream = upstream.id().clone();
-        self.fail(&match self.may_have_run || is_under_way {
+        self.fail(&match self.before.is_some() || is_under_way {
             true => Failure::TimedOut { upstream, limit },
             false => Failure::NotReady { upstream, limit },
         })

@@ -62,7 +62,13 @@ async fn by_name(fleet: &Fleet, request: &Request, kind: Kind, part: &Json) -> R
     let found = split.and_then(|(id, own)| Some((fleet.upstreams.find(id)?, own)));
     let (upstream, own) = found.ok_or_else(unknown)?;
     let own = if names::is_short(own) {
-        long_for(fleet, &upstream, kind, own).await?.ok_or_else(unknown)?
+        let long = long_for(fleet, &upstream, kind, own).await;
+        let not_spelled_out = |source| Failure::NotSpelledOut {
+            upstream: upstream.id().clone(),
+            name: name.as_str().into(),
+            source: Box::new(source),
+        };
+        long.map_err(not_spelled_out)?.ok_or_else(unknown)?
     } else {
         own.into()
     };
