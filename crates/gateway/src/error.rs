@@ -57,7 +57,7 @@ pub(crate) enum Failure {
         upstream: UpstreamId,
         name: Arc<str>,
         #[source]
-        source: Box<Failure>,
+        source: Box<Self>,
     },
     #[error("there is no {what} {name:?} here; ask for the list to see what there is")]
     Unknown { what: &'static str, name: Arc<str> },
