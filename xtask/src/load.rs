@@ -46,7 +46,7 @@ pub(crate) struct Args {
     /// How many call at once.
     #[arg(long)]
     users: Option<usize>,
-    /// In how many seconds all of them are there [default: two hundred come in a second].
+    /// In how many seconds all of them are there [default: two hundred come in a second, and one second at least].
     #[arg(long, value_name = "SECONDS")]
     ramp: Option<f64>,
     /// End after so many requests.
@@ -231,6 +231,13 @@ fn check(load: &Load) -> Result<()> {
     if matches!(load.pace, Pace::PerSecond(rate) if rate.is_nan() || rate <= 0.0) {
         bail!("--rate must be more than 0");
     }
+    if matches!(load.extent, Extent::Seconds(seconds) if seconds <= load.ramp) {
+        bail!(
+            "{} users take {:?} to come, by which time the load is over: set a shorter --ramp or a longer --duration",
+            load.users,
+            load.ramp
+        );
+    }
     let is_elsewhere = load.target == Target::Straight || load.servers == [Server::Other];
     if is_elsewhere && (load.transports.len() > 1 || load.servers.len() > 1) {
         bail!("one URL is one server and one transport: name them by --server and --transport");
@@ -298,6 +305,8 @@ mod tests {
             &["x", "--server", "http://127.0.0.1:1/mcp", "--transport", "both"],
             &["x", "--server", "nobody"],
             &["x", "--duration", "-1"],
+            &["x", "--users", "3000"],
+            &["x", "--duration", "1", "--ramp", "1"],
         ] {
             assert!(loads(line).is_err(), "{line:?}");
         }

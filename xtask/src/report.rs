@@ -20,7 +20,7 @@ struct Report<'a> {
 }
 
 /// Raised when a reader of the last version would go wrong.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Writes the JSON file, the page, and the picture of its plots.
 ///
@@ -112,7 +112,7 @@ fn gateway_lines(gateway: &GatewayFigures) -> [(&'static str, String); 2] {
     );
     let left = format!(
         "{} sessions, {} leases, {} waiters, {} clients; sockets {} (before: {}), tasks {} (before: {}); ended {}",
-        held.open + held.opening,
+        held.open + held.opening + held.closing,
         held.leases,
         held.waiters,
         held.clients,

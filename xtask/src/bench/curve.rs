@@ -83,9 +83,11 @@ pub(super) async fn measure(
     for held in [Held::Sessions, Held::Tools] {
         let mut sites = Vec::new();
         for &count in counts {
-            let mut site = Site::set(stage, held, count).await?;
+            sites.push(Site::set(stage, held, count).await?);
+        }
+        // Once all are there: connections that nobody uses meanwhile are not kept.
+        for site in &mut sites {
             site.track.warm_up(CASE, turns).await?;
-            sites.push(site);
         }
         for _ in 0..turns.rounds {
             for site in &mut sites {

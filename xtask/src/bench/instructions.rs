@@ -1,4 +1,4 @@
-//! Instructions that a call takes, as callgrind counts them: a figure that no other load on the machine moves.
+//! Instructions that a call takes, as callgrind counts them: a figure that another load on the machine hardly moves.
 
 use std::path::Path;
 
@@ -41,7 +41,9 @@ pub(super) async fn measure(stage: &Stage, out: &Path) -> Result<()> {
         for lane in LANES {
             let few = count(stage, lane, wire, FEW).await?;
             let many = count(stage, lane, wire, MANY).await?;
-            let per_call = many.saturating_sub(few) as f64 / f64::from(MANY - FEW);
+            let more = many.checked_sub(few).filter(|more| *more > 0);
+            let more = more.context("more calls have not taken more instructions")?;
+            let per_call = more as f64 / f64::from(MANY - FEW);
             let ratio = per_call / *bare.get_or_insert(per_call);
             println!("  {:<28} {per_call:>9.0} instructions a call {ratio:>6.2}", lane.label());
             all.push(Counted { lane, wire, instructions_per_call: per_call, ratio });
@@ -52,7 +54,7 @@ pub(super) async fn measure(stage: &Stage, out: &Path) -> Result<()> {
 
 /// The instructions of what stands in a way, from its start to its end, with so many calls between.
 async fn count(stage: &Stage, lane: Lane, wire: Wire, calls: u32) -> Result<u64> {
-    let counts = stage.file("callgrind.out");
+    let counts = stage.file(&format!("{} {wire} {calls}.callgrind", lane.label()));
     let upstream = stage.upstream("fast-test", wire.flags()).await?;
     let stage = stage.clone().counting_into(counts.clone());
     let paved = lane.pave(&stage, upstream.address(), wire).await?;

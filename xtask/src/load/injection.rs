@@ -39,9 +39,6 @@ pub(crate) struct Failed<'a> {
     pub(crate) until: Instant,
 }
 
-/// Marks are at least so far from one another, in seconds: nearer ones could not be told apart.
-const APART: f64 = 0.05;
-
 /// How long after a reset a request may still run into the connection that is no more.
 const UNNOTICED: Duration = Duration::from_millis(2);
 
@@ -78,13 +75,12 @@ impl Injections {
         self.all().iter().rev().any(|injection| injection.explains(failed))
     }
 
-    /// When each began, since `begin` and in seconds; of those that are near to one another, the first.
+    /// When each began, since `begin` and in seconds.
     pub(crate) fn marks(&self, begin: Instant) -> Vec<f64> {
         let all = self.all();
         let since = |one: &Injection| one.from.saturating_duration_since(begin).as_secs_f64();
         let mut marks: Vec<_> = all.iter().map(since).collect();
         marks.sort_unstable_by(f64::total_cmp);
-        marks.dedup_by(|next, kept| *next - *kept < APART);
         marks
     }
 
@@ -161,11 +157,9 @@ mod tests {
     async fn a_caller_that_vanishes_is_marked_and_explains_no_failure() {
         let injections = Injections::default();
         let begin = Instant::now();
-        for millis in [100, 10, 100] {
-            tokio::time::advance(Duration::from_millis(millis)).await;
-            injections.vanished(0);
-        }
-        assert_eq!(injections.marks(begin), [0.1, 0.21]);
+        tokio::time::advance(Duration::from_millis(100)).await;
+        injections.vanished(0);
+        assert_eq!(injections.marks(begin), [0.1]);
         assert!(!injections.explain(&failed("n", begin, Instant::now())));
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct User {
     transport: Transport,
     client: Option<TestClient>,
     calls: u64,
+    /// How long the last call took that was answered.
+    took: Duration,
 }
 
 /// Why a call has no right answer.
@@ -97,7 +99,7 @@ impl User {
     pub(crate) fn new(course: &Arc<Course>, number: usize) -> Self {
         let (server, transport) = course.load.place(number);
         let course = Arc::clone(course);
-        Self { course, number, server, transport, client: None, calls: 0 }
+        Self { course, number, server, transport, client: None, calls: 0, took: Duration::ZERO }
     }
 
     /// Calls until the load is over, and says goodbye.
@@ -122,12 +124,14 @@ impl User {
         let vanishes =
             self.course.load.faults == Faults::Vanish && self.calls.is_multiple_of(VANISH_EVERY);
         let (ask, patience) = if vanishes {
-            Ask::given_up(server, self.number, self.calls)
+            (Ask::slow(server, self.number, self.calls), self.took / 2)
         } else {
             (Ask::new(subject, server, self.number, self.calls), PATIENCE)
         };
+        let begin = Instant::now();
         match self.answer(&ask, patience).await {
             Ok(Some(())) => {
+                self.took = begin.elapsed();
                 self.course.tally.answered(due.elapsed());
                 // Who comes late in the ramp has had less time.
                 if due >= self.course.begin + self.course.load.ramp {

@@ -120,14 +120,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_a_socket_or_a_task_of_a_user_may_not() {
+    fn what_a_user_has_had_may_not() {
         let mut lease = figures(1);
         lease.held_after.leases += 1;
         let mut socket = figures(1);
         socket.sockets_after += 1;
         let mut task = figures(1);
         task.held_after.tasks += 1;
-        for left in [lease, socket, task] {
+        let mut closing = figures(1);
+        closing.held_after.closing += 1;
+        let mut busy = figures(1);
+        busy.held_after.busy += 1;
+        for left in [lease, socket, task, closing, busy] {
             assert!(!left.has_let_go(2), "{left:?}");
         }
     }

@@ -14,7 +14,7 @@ td:first-child{color:#666;white-space:nowrap}.plots{display:grid;grid-template-c
 svg{width:100%}";
 
 /// How many plots a load has.
-const COLUMNS: usize = 5;
+const PLOTS: usize = 5;
 
 /// Draws it.
 pub(super) fn draw(runs: &[Run]) -> String {
@@ -37,7 +37,7 @@ pub(super) fn picture(runs: &[Run]) -> String {
     let row = HEAD + high;
     let mut svg = format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}"><style>{}</style><rect width="100%" height="100%" fill="white"/>"#,
-        COLUMNS as f64 * wide,
+        PLOTS as f64 * wide,
         row * runs.len() as f64,
         plot::STYLE
     );
@@ -65,7 +65,7 @@ fn section(html: &mut String, run: &Run) {
     html.push_str("</div></section>");
 }
 
-fn plots(run: &Run) -> [Plot<'_>; COLUMNS] {
+fn plots(run: &Run) -> [Plot<'_>; PLOTS] {
     let line = |label, of: &dyn Fn(&Sample) -> f64| Line {
         label,
         points: run.samples.iter().map(|sample| (sample.at, of(sample))).collect(),

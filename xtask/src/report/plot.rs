@@ -82,15 +82,13 @@ impl Plot<'_> {
         svg
     }
 
-    /// All marks are one path: a run has hundreds, and where they lie side by
-    /// side they do not hide the lines.
+    /// All marks are one path, and those that would lie on one another are one mark: a run has thousands.
     fn draw_marks(&self, svg: &mut String, end: f64) {
-        let path: String = self
-            .marks
-            .iter()
-            .filter(|mark| **mark <= end)
-            .map(|mark| format!("M{:.1} {TOP}v{HEIGHT}", LEFT + WIDTH * mark / end))
-            .collect();
+        let shown = self.marks.iter().filter(|mark| **mark <= end);
+        let mut columns: Vec<_> = shown.map(|mark| (LEFT + WIDTH * mark / end).round()).collect();
+        columns.dedup();
+        let path: String =
+            columns.iter().map(|column| format!("M{column} {TOP}v{HEIGHT}")).collect();
         if !path.is_empty() {
             let _ = write!(svg, r#"<path class="mark" d="{path}"/>"#);
         }

@@ -36,7 +36,7 @@ fn run(profile: Profile) -> Run {
             ended_well: true,
         }),
         samples: vec![Sample { at: 1.0, calls_per_second: 5.0, latency, ..Sample::default() }],
-        injected_at: vec![0.5],
+        injected_at: vec![0.5, 0.500_01, 0.7],
     }
 }
 
@@ -137,7 +137,9 @@ fn the_page_needs_nothing_from_outside_and_lets_no_failure_be_markup() {
     }
     assert!(page.contains("a &lt;failure&gt;"));
     assert_eq!(page.matches("<svg").count(), 5);
+    // A path for all marks, and those that would lie on one another drawn once.
     assert_eq!(page.matches("class=\"mark\"").count(), 5);
+    assert_eq!(page.matches("v180").count(), 10);
 }
 
 #[test]
