@@ -200,6 +200,11 @@ impl Load {
         (self.servers.len() * self.transports.len()) as u64
     }
 
+    /// How many of them are reached over that transport.
+    pub(crate) fn upstreams_over(&self, transport: Transport) -> u64 {
+        if self.transports.contains(&transport) { self.servers.len() as u64 } else { 0 }
+    }
+
     pub(crate) fn headline(&self) -> String {
         let pace = match self.pace {
             Pace::Closed => "each as fast as it can".to_owned(),

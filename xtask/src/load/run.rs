@@ -132,7 +132,7 @@ pub(crate) async fn run(stage: &Stage, load: Load, place: &Place) -> Result<Run>
         Some(gateway) => {
             let admin = admin.context("a gateway has an admin listener")?;
             let before = (before, held_before.tasks);
-            Some(last_look(gateway, &admin, before, course.load.upstreams(), calls).await?)
+            Some(last_look(gateway, &admin, before, &course.load, calls).await?)
         }
         None => None,
     };
@@ -181,7 +181,7 @@ async fn last_look(
     mut gateway: Gateway,
     admin: &Admin,
     (before, tasks_before): (Vitals, u64),
-    upstreams: u64,
+    load: &Load,
     calls: u64,
 ) -> Result<GatewayFigures> {
     let pid = gateway.process.pid();
@@ -200,7 +200,7 @@ async fn last_look(
             held_after,
             ended_well: false,
         };
-        if figures.has_let_go(upstreams) || Instant::now() > deadline {
+        if figures.has_let_go(load) || Instant::now() > deadline {
             break;
         }
         sleep(Duration::from_millis(100)).await;
