@@ -66,6 +66,11 @@ pub(crate) struct Site<B: Backend> {
 ///
 /// Where the address cannot be had: in use, not this machine's, forbidden.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bound(address)?.listen(BACKLOG)
+}
+
+/// A socket that has the address, and does nothing with it yet.
+pub(crate) fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
@@ -73,7 +78,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Connections of the listener before may still linger in the kernel.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
 }
 
 /// Serves a backend until `shutdown`, then lets requests end and closes every

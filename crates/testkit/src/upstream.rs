@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use tokio::{runtime, sync::oneshot};
+use tokio::{net::TcpSocket, runtime, sync::oneshot};
 use wharf_http::AcceptSettings;
 use wharf_proto::server::Backend;
 use wharf_streamable_http::server::{Answers, Sessions};
@@ -29,6 +29,8 @@ pub struct Upstream<B: Backend> {
     address: SocketAddr,
     tally: Tally,
     running: Option<Running<B>>,
+    /// Its port while it is down, which nobody else is given then.
+    port: Option<TcpSocket>,
 }
 
 /// Where an [`Upstream`] is to listen, and how to serve.
@@ -101,6 +103,7 @@ impl<B: Backend> Upstream<B> {
             },
             tally: Tally::default(),
             running: None,
+            port: None,
         };
         upstream.restart().await?;
         Ok(upstream)
@@ -143,7 +146,8 @@ impl<B: Backend> Upstream<B> {
     }
 
     /// Kills it, as a crash would: connections break, sessions are forgotten,
-    /// and nobody is told. Returns when its port is free.
+    /// and nobody is told. Returns when whoever calls it is refused; the port
+    /// stays its own.
     ///
     /// # Cancel safety
     ///
@@ -155,6 +159,8 @@ impl<B: Backend> Upstream<B> {
             let _ = gone.await;
             // Only now, so that its sessions go when nothing uses them.
             drop(site);
+            // Without it, who calls could reach a server that was given the port.
+            self.port = site::bound(self.address).ok();
         }
     }
 
@@ -170,6 +176,7 @@ impl<B: Backend> Upstream<B> {
     /// Dropping the future leaves it stopped.
     pub async fn restart(&mut self) -> Result<(), StartError> {
         self.stop().await;
+        self.port = None;
         let recorded = Recorded::new(Arc::clone(&self.backend), self.tally.clone());
         let running =
             Running::start(Arc::new(recorded), self.settings, self.address, self.tally.clone());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 use wharf_proto::{
     Message, Notification, Revision, code, method,
     transport::{CallError, EndReason, Exchange, Fault},
@@ -324,6 +325,17 @@ async fn a_stopped_upstream_cannot_be_reached() {
     upstream.stop().await;
     assert!(TestClient::connect_http(&upstream.url()).await.is_err());
     assert!(TestClient::connect_sse(&upstream.sse_url()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_port_of_a_stopped_upstream_is_given_to_nobody_else() {
+    let mut upstream = Upstream::start(FastTest::new(), UpstreamSettings::default()).await.unwrap();
+    upstream.stop().await;
+    let other = TcpSocket::new_v4().unwrap();
+    let refused = other.bind(upstream.address()).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
+    upstream.restart().await.unwrap();
+    TestClient::connect_http(&upstream.url()).await.unwrap();
 }
 
 #[tokio::test]
