@@ -29,8 +29,9 @@ pub struct Upstream<B: Backend> {
     address: SocketAddr,
     tally: Tally,
     running: Option<Running<B>>,
-    /// Its port while it is down, which nobody else is given then.
-    port: Option<TcpSocket>,
+    /// Bound and never listening, so that nobody else gets the port while the
+    /// upstream is down.
+    _port: TcpSocket,
 }
 
 /// Where an [`Upstream`] is to listen, and how to serve.
@@ -72,7 +73,6 @@ pub enum StartError {
 /// The thread of an upstream that is up. Dropping it brings it down.
 struct Running<B: Backend> {
     site: Site<Recorded<B>>,
-    address: SocketAddr,
     stop: oneshot::Sender<()>,
     /// Ends when the thread has dropped all it had.
     gone: oneshot::Receiver<()>,
@@ -91,9 +91,12 @@ impl<B: Backend> Upstream<B> {
     ///
     /// Dropping the future stops the server.
     pub async fn start(backend: B, settings: UpstreamSettings) -> Result<Self, StartError> {
+        let bound = site::bound(settings.addr).and_then(|port| Ok((port.local_addr()?, port)));
+        let (address, port) =
+            bound.map_err(|source| StartError::Listen { address: settings.addr, source })?;
         let mut upstream = Self {
             backend: Arc::new(backend),
-            address: settings.addr,
+            address,
             settings: SiteSettings {
                 transport: settings.transport,
                 answers: settings.answers,
@@ -103,7 +106,7 @@ impl<B: Backend> Upstream<B> {
             },
             tally: Tally::default(),
             running: None,
-            port: None,
+            _port: port,
         };
         upstream.restart().await?;
         Ok(upstream)
@@ -159,8 +162,6 @@ impl<B: Backend> Upstream<B> {
             let _ = gone.await;
             // Only now, so that its sessions go when nothing uses them.
             drop(site);
-            // Without it, who calls could reach a server that was given the port.
-            self.port = site::bound(self.address).ok();
         }
     }
 
@@ -176,13 +177,10 @@ impl<B: Backend> Upstream<B> {
     /// Dropping the future leaves it stopped.
     pub async fn restart(&mut self) -> Result<(), StartError> {
         self.stop().await;
-        self.port = None;
         let recorded = Recorded::new(Arc::clone(&self.backend), self.tally.clone());
         let running =
             Running::start(Arc::new(recorded), self.settings, self.address, self.tally.clone());
-        let running = running.await?;
-        self.address = running.address;
-        self.running = Some(running);
+        self.running = Some(running.await?);
         Ok(())
     }
 
@@ -227,7 +225,7 @@ impl<B: Backend> Running<B> {
         let (going, gone) = oneshot::channel();
         let (up, is_up) = oneshot::channel();
         let live = move || {
-            let site = |address| Site::new(&backend, settings, address, Some(tally));
+            let site = || Site::new(&backend, settings, address, Some(tally));
             live(address, &settings.accept(), site, up, stopping);
             drop(going);
         };
@@ -235,19 +233,19 @@ impl<B: Backend> Running<B> {
             .name("upstream".into())
             .spawn(live)
             .map_err(|source| StartError::Thread { source })?;
-        let (site, address) = is_up.await.expect("the thread says how it went")?;
-        Ok(Self { site, address, stop, gone })
+        let site = is_up.await.expect("the thread says how it went")?;
+        Ok(Self { site, stop, gone })
     }
 }
 
-type Up<B> = Result<(Site<Recorded<B>>, SocketAddr), StartError>;
+type Up<B> = Result<Site<Recorded<B>>, StartError>;
 
 /// The life of an upstream's thread. When it returns, the runtime is dropped
 /// and with it every task and every socket.
 fn live<B: Backend>(
     address: SocketAddr,
     accept: &AcceptSettings,
-    site: impl FnOnce(SocketAddr) -> Site<Recorded<B>>,
+    site: impl FnOnce() -> Site<Recorded<B>>,
     up: oneshot::Sender<Up<B>>,
     stopping: oneshot::Receiver<()>,
 ) {
@@ -256,14 +254,12 @@ fn live<B: Backend>(
         Err(source) => return drop(up.send(Err(StartError::Thread { source }))),
     };
     runtime.block_on(async {
-        let listening =
-            site::listen(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-        let (bound, listener) = match listening {
-            Ok(listening) => listening,
+        let listener = match site::listen(address) {
+            Ok(listener) => listener,
             Err(source) => return drop(up.send(Err(StartError::Listen { address, source }))),
         };
-        let site = site(bound);
-        if up.send(Ok((site.clone(), bound))).is_err() {
+        let site = site();
+        if up.send(Ok(site.clone())).is_err() {
             return;
         }
         let (handle, forever) = (site.into_handle(), std::future::pending());

@@ -34,8 +34,8 @@ pub(crate) enum Wrong {
 impl Ask {
     /// The `number`th call of a user.
     pub(crate) fn new(subject: Subject, server: Server, user: usize, number: u64) -> Self {
-        let nonce = format!("n{user}-{number}");
-        let (method, mut params, expected) = match (subject, server) {
+        let nonce = nonce(user, number);
+        let parts = match (subject, server) {
             (Subject::Tools, Server::FastTest) => echo(&nonce, 0),
             (Subject::Tools, Server::FastTime) => convert(user, number),
             (Subject::Prompts, Server::FastTime) => prompt(user, number),
@@ -47,8 +47,7 @@ impl Ask {
             // Fast Test has neither prompts nor resources.
             (Subject::Prompts | Subject::Resources, Server::FastTest) => echo(&nonce, 1),
         };
-        params["_meta"] = json!({ "nonce": nonce });
-        Self { method, params, nonce, expected }
+        Self::marked(nonce, parts)
     }
 
     /// A call that takes a while, where the server has one, to be given up in the middle.
@@ -56,8 +55,13 @@ impl Ask {
         if server != Server::FastTest {
             return Self::new(Subject::Tools, server, user, number);
         }
-        let nonce = format!("n{user}-{number}");
-        let (method, mut params, expected) = echo(&nonce, 200);
+        let nonce = nonce(user, number);
+        let parts = echo(&nonce, 200);
+        Self::marked(nonce, parts)
+    }
+
+    /// With the nonce where every call has it, whatever it asks.
+    fn marked(nonce: String, (method, mut params, expected): Parts) -> Self {
         params["_meta"] = json!({ "nonce": nonce });
         Self { method, params, nonce, expected }
     }
@@ -91,6 +95,10 @@ impl Wrong {
 }
 
 type Parts = (&'static str, Value, String);
+
+fn nonce(user: usize, number: u64) -> String {
+    format!("n{user}-{number}")
+}
 
 fn echo(nonce: &str, delay: u64) -> Parts {
     let arguments = json!({ "message": nonce, "delay": delay });

@@ -85,7 +85,7 @@ pub(super) fn live(
 
 impl Life {
     fn begin(shared: Arc<Shared>) -> io::Result<Self> {
-        let port = socket(shared.settings.addr)?;
+        let port = site::bound(shared.settings.addr)?;
         let address = port.local_addr()?;
         let door = Door::open(address)?;
         Ok(Self { shared, _port: port, address, door, is_up: true })
@@ -157,7 +157,7 @@ impl Door {
 
     async fn stuck(address: SocketAddr) -> io::Result<Self> {
         // A queue of none holds one.
-        let listener = socket(address)?.listen(0)?;
+        let listener = site::bound(address)?.listen(0)?;
         let plug = TcpStream::connect(address).await?;
         Ok(Self::Stuck { _listener: listener, _plug: plug })
     }
@@ -173,14 +173,4 @@ impl Door {
             }
         }
     }
-}
-
-fn socket(address: SocketAddr) -> io::Result<TcpSocket> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    Ok(socket)
 }
