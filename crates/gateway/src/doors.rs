@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, RwLock},
 };
 
-use futures_util::{FutureExt as _, StreamExt as _, future::Either, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::ready, stream::FuturesUnordered};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use wharf_http::{Body, Guard, Handle, json_response};
@@ -76,16 +76,13 @@ impl Doors {
         &self,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send {
-        let way = self.way(request.uri().path());
-        async move {
-            match way {
-                Way::ToAll(entrance) => self.aggregate.handle(entrance, request, peer).await,
-                Way::ToOne(direction, entrance) => {
-                    direction.door.handle(entrance, request, peer).await
-                }
-                Way::Nowhere(answer) => answer(),
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
+        match self.way(request.uri().path()) {
+            Way::ToAll(entrance) => self.aggregate.handle(entrance, request, peer).left_future(),
+            Way::ToOne(direction, entrance) => {
+                direction.door.handle(entrance, request, peer).left_future().right_future()
             }
+            Way::Nowhere(answer) => ready(answer()).right_future().right_future(),
         }
     }
 
@@ -214,7 +211,7 @@ impl Handle for Porter {
         &self,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send {
+    ) -> impl Future<Output = Response<Body>> + Send + use<> {
         self.0.handle(request, peer)
     }
 }
@@ -245,13 +242,19 @@ impl<B: Backend> Door<B> {
         entrance: Entrance,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send {
-        match entrance {
-            Entrance::Http => Either::Left(self.http.handle(request, peer)),
-            // Boxed, so that the others need not make room for them.
-            Entrance::SseStream => Either::Right(self.sse.open(request, peer).boxed()),
-            Entrance::SseMessages => Either::Right(self.sse.post(request, peer).boxed()),
+    ) -> impl Future<Output = Response<Body>> + Send + use<B> {
+        if entrance == Entrance::Http {
+            return self.http.handle(request, peer).left_future();
         }
+        let sse = self.sse.clone();
+        let answer = async move {
+            match entrance {
+                Entrance::SseStream => sse.open(request, peer).await,
+                _ => sse.post(request, peer).await,
+            }
+        };
+        // Boxed, so that the others need not make room for it.
+        answer.boxed().right_future()
     }
 
     fn drain(&self) {

@@ -21,12 +21,13 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// is made for every connection, and shares what it stands on with the others.
 pub trait Handle: Clone + Send + Sync + 'static {
     /// Answers one request. The future is dropped where the client goes away
-    /// before it is ready.
+    /// before it is ready. It borrows nothing, so that there is no more of it
+    /// than the answer needs.
     fn handle(
         &self,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send;
+    ) -> impl Future<Output = Response<Body>> + Send + use<Self>;
 }
 
 /// What a connection may cost before its first request is there.
@@ -105,13 +106,13 @@ pub async fn serve<H: Handle>(
 impl<F, A> Handle for F
 where
     F: Fn(Request<Incoming>, Option<SocketAddr>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<Body>> + Send,
+    A: Future<Output = Response<Body>> + Send + 'static,
 {
     fn handle(
         &self,
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send {
+    ) -> impl Future<Output = Response<Body>> + Send + use<F, A> {
         self(request, peer)
     }
 }

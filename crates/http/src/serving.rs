@@ -10,14 +10,13 @@ use std::{
 };
 
 use futures_util::task::waker_ref;
-use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection};
 use tokio::net::TcpStream;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
-    Body, Handle,
+    Handle,
     gate::{AT_A_STRETCH, Gate, Signal},
     gather::Gather,
     head_timer::HeadTimer,
@@ -56,24 +55,13 @@ pub(crate) fn serve_connection<H: Handle>(
 ) -> impl Future<Output = hyper::Result<()>> + Send + 'static {
     let gate = Arc::new(Gate::default());
     let answer_signal = Signal::of(&gate);
-    // Counted for each connection, so that calls on different ones do not meet.
-    let handle = Arc::new(handle);
     let service = service_fn(move |request| {
-        let answer = answer(Arc::clone(&handle), request, peer);
-        Attended::new(answer, Arc::clone(&answer_signal))
+        Attended::new(handle.handle(request, Some(peer)), Arc::clone(&answer_signal))
     });
     let mut http = http.clone();
     let stream = Gather::new(TokioIo::new(stream));
     let connection = http.timer(HeadTimer::default()).serve_connection(stream, service);
     Serving::new(connection, stop, gate)
-}
-
-async fn answer<H: Handle>(
-    handle: Arc<H>,
-    request: Request<Incoming>,
-    peer: SocketAddr,
-) -> Result<Response<Body>, Infallible> {
-    Ok(handle.handle(request, Some(peer)).await)
 }
 
 // === impl Serving ===
@@ -144,14 +132,14 @@ impl<F> Attended<F> {
 }
 
 impl<F: Future> Future for Attended<F> {
-    type Output = F::Output;
+    type Output = Result<F::Output, Infallible>;
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if !this.signal.take() {
             return Poll::Pending;
         }
-        this.answer.as_mut().poll(&mut Context::from_waker(&waker_ref(&this.signal)))
+        this.answer.as_mut().poll(&mut Context::from_waker(&waker_ref(&this.signal))).map(Ok)
     }
 }
 
@@ -162,6 +150,8 @@ mod tests {
         sync::atomic::{AtomicUsize, Ordering},
     };
 
+    use http::{Request, Response};
+    use hyper::body::Incoming;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -170,7 +160,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::collect;
+    use crate::{Body, collect};
 
     const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\n\r\n?";
 

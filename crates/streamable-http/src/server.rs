@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt as _, future::ready};
 use http::{HeaderMap, Method, Request, Response};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wharf_http::{Body, Guard};
@@ -144,8 +145,8 @@ struct Shared<B: Backend> {
 }
 
 /// What becomes of a request, by its head.
-enum Course<'a, B: Backend> {
-    Post(Post<'a, B>),
+enum Course<B: Backend> {
+    Post(Post<B>),
     Delete(InUse<B>),
     Answered(Response<Body>),
 }
@@ -176,8 +177,9 @@ impl<B: Backend> Server<B> {
     /// specification names and a JSON-RPC error that says what to do.
     ///
     /// The head is looked at before this returns, so that the future need not
-    /// keep it: the session that it names is in use from then on. All requests
-    /// are to be handled in one runtime.
+    /// keep it: the session that it names is in use from then on. The future
+    /// borrows nothing, and what it needs of the server stays for as long. All
+    /// requests are to be handled in one runtime.
     ///
     /// # Panics
     ///
@@ -193,21 +195,21 @@ impl<B: Backend> Server<B> {
         &self,
         request: Request<R>,
         peer: Option<SocketAddr>,
-    ) -> impl Future<Output = Response<Body>> + Send
+    ) -> impl Future<Output = Response<Body>> + Send + use<B, R>
     where
-        R: http_body::Body<Data = Bytes> + Send + Unpin,
+        R: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         Cause: From<R::Error>,
     {
         // The future has no more of the head than it needs.
         let (head, body) = request.into_parts();
-        let course = self.shared.course(&head.method, head.headers, peer);
-        async move {
-            match course {
-                Ok(Course::Post(post)) => post.take(body).await,
-                Ok(Course::Delete(session)) => Box::pin(self.shared.delete(session)).await,
-                Ok(Course::Answered(response)) => response,
-                Err(rejection) => rejection.to_response(None),
+        match self.shared.course(&head.method, head.headers, peer) {
+            Ok(Course::Post(post)) => post.take(body).left_future(),
+            Ok(Course::Delete(session)) => {
+                let shared = Arc::clone(&self.shared);
+                async move { shared.delete(session).await }.boxed().right_future()
             }
+            Ok(Course::Answered(response)) => ready(response).boxed().right_future(),
+            Err(rejection) => ready(rejection.to_response(None)).boxed().right_future(),
         }
     }
 
@@ -290,7 +292,7 @@ impl<B: Backend> Shared<B> {
         method: &Method,
         headers: HeaderMap,
         peer: Option<SocketAddr>,
-    ) -> Result<Course<'_, B>, Rejection> {
+    ) -> Result<Course<B>, Rejection> {
         self.settings.guard.check(&headers).map_err(Rejection::Forbidden)?;
         match *method {
             Method::POST => Post::begun(self, headers, peer).map(Course::Post),

@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
@@ -67,56 +67,68 @@ struct Seated<B: Backend> {
 /// The response's head waits for what the calls say first, so that a session
 /// that has ended can still be answered with 404, but not beyond a silence
 /// after which proxies may take the connection for dead.
-pub(super) async fn answer<B: Backend>(
+#[expect(clippy::manual_async_fn, reason = "it would have room for the calls twice")]
+pub(super) fn answer<B: Backend>(
     mut calls: InCare<B>,
     form: Form,
     count: Count,
     keep_alive: Duration,
-) -> Result<Response<Body>, Rejection> {
-    if form == Form::Json {
-        // Rare: every other call would have to make room for it.
-        return Box::pin(whole(calls, count)).await;
-    }
-    let may_be_json = form == Form::Fitting && count == Count::One;
-    let mut session_ended = std::pin::pin!(calls.session().ended());
-    // One that is too long to add never comes.
-    let silent = Instant::now().checked_add(keep_alive).filter(|_| !keep_alive.is_zero());
-    let said = loop {
-        let heard = poll_fn(|cx| {
-            if let Poll::Ready(said) = calls.poll_said(cx) {
-                return Poll::Ready(Heard::Said(said));
-            }
-            if session_ended.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Heard::SessionEnd);
-            }
-            let Some(silent) = silent else { return Poll::Pending };
-            calls.poll_until(silent, cx).map(|()| Heard::Silence)
-        });
-        let said = match heard.await {
-            Heard::Said(said) => said,
-            Heard::SessionEnd => return Err(gone(calls.session())),
-            Heard::Silence => break None,
-        };
-        match said {
-            Some(Ok(Message::Response(response))) if may_be_json => {
-                return Ok(json_response(StatusCode::OK, response.text().clone()));
-            }
-            Some(Ok(message)) => break Some(message),
-            Some(Err(Refusal::SessionEnded)) => return Err(Rejection::UnknownSession),
-            // Another call may have an answer.
-            Some(Err(Refusal::Cancelled)) => {}
-            None => return Ok(events::response(Body::empty())),
+) -> impl Future<Output = Result<Response<Body>, Rejection>> + Send {
+    async move {
+        if form == Form::Json {
+            // Rare: every other call would have to make room for it.
+            return Box::pin(whole(calls, count)).await;
         }
-    };
+        let may_be_json = form == Form::Fitting && count == Count::One;
+        let mut session_ended = std::pin::pin!(calls.session().ended());
+        // One that is too long to add never comes.
+        let silent = Instant::now().checked_add(keep_alive).filter(|_| !keep_alive.is_zero());
+        let said = loop {
+            let heard = poll_fn(|cx| {
+                if let Poll::Ready(said) = calls.poll_said(cx) {
+                    return Poll::Ready(Heard::Said(said));
+                }
+                if session_ended.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Heard::SessionEnd);
+                }
+                let Some(silent) = silent else { return Poll::Pending };
+                calls.poll_until(silent, cx).map(|()| Heard::Silence)
+            });
+            let said = match heard.await {
+                Heard::Said(said) => said,
+                Heard::SessionEnd => return Err(gone(calls.session())),
+                Heard::Silence => break None,
+            };
+            match said {
+                Some(Ok(Message::Response(response))) if may_be_json => {
+                    return Ok(json_response(StatusCode::OK, response.text().clone()));
+                }
+                Some(Ok(message)) => break Some(message),
+                Some(Err(Refusal::SessionEnded)) => return Err(Rejection::UnknownSession),
+                // Another call may have an answer.
+                Some(Err(Refusal::Cancelled)) => {}
+                None => return Ok(events::response(Body::empty())),
+            }
+        };
+        Ok(stream(calls, said, keep_alive))
+    }
+}
+
+/// Begins a stream, with what has been said, if anything has.
+fn stream<B: Backend>(
+    mut calls: InCare<B>,
+    said: Option<Message>,
+    keep_alive: Duration,
+) -> Response<Body> {
     calls.begin_stream();
     let said = said.map(|message| calls.event(&message));
-    Ok(events::response(Body::stream(AnswerStream {
+    events::response(Body::stream(AnswerStream {
         first: events::joined(calls.priming(), said),
         session_ended: Box::pin(calls.session().ended()),
         seat: Seat::taken_by(calls),
         silence: Silence::new(keep_alive),
         is_over: false,
-    })))
+    }))
 }
 
 /// Waits for all answers and drops what is said before them.

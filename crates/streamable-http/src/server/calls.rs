@@ -120,13 +120,9 @@ impl<E: Exchange<Error = Refusal>> Stream for Call<E> {
 // === impl InCare ===
 
 impl<B: Backend> InCare<B> {
-    pub(super) fn new(
-        shared: &Arc<Shared<B>>,
-        calls: Calls<B::Exchange>,
-        in_use: InUse<B>,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared<B>>, calls: Calls<B::Exchange>, in_use: InUse<B>) -> Self {
         Self {
-            shared: Arc::clone(shared),
+            shared,
             session: Arc::clone(in_use.session()),
             held: Some((calls, in_use)),
             timer: None,

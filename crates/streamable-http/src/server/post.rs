@@ -32,8 +32,8 @@ const MAX_HELLO: usize = 1024 * 1024;
 const SMALL: usize = 1024;
 
 /// One POST: who sent it, in which session, and in which form it is answered.
-pub(super) struct Post<'a, B: Backend> {
-    shared: &'a Arc<Shared<B>>,
+pub(super) struct Post<B: Backend> {
+    shared: Arc<Shared<B>>,
     sender: Sender,
     form: Form,
     /// In use since before the body was read, in which time it may have ended.
@@ -47,12 +47,12 @@ struct Sender {
 }
 
 /// What becomes of a POST once its body is there.
-enum Matter<'a, B: Backend> {
+enum Matter<B: Backend> {
     /// A call has begun.
     Call(RequestId, InCare<B>),
     Refused(Rejected),
     /// Boxed: every call would have to make room for it.
-    Other(Pin<Box<dyn Future<Output = Result<Response<Body>, Rejected>> + Send + 'a>>),
+    Other(Pin<Box<dyn Future<Output = Result<Response<Body>, Rejected>> + Send>>),
 }
 
 /// What a body is refused for that was not read to its end.
@@ -71,12 +71,12 @@ type Rejected = (Rejection, Option<RequestId>);
 
 // === impl Post ===
 
-impl<'a, B: Backend> Post<'a, B> {
+impl<B: Backend> Post<B> {
     /// What its headers say. The session is looked for before the body is read,
     /// so that who has none cannot make us read a large one; it is missed only
     /// when the body is known not to be `initialize`.
     pub(super) fn begun(
-        shared: &'a Arc<Shared<B>>,
+        shared: &Arc<Shared<B>>,
         headers: HeaderMap,
         peer: Option<SocketAddr>,
     ) -> Result<Self, Rejection> {
@@ -85,25 +85,31 @@ impl<'a, B: Backend> Post<'a, B> {
             return Err(Rejection::NotJson);
         }
         let session = shared.session(&headers);
+        let shared = Arc::clone(shared);
         Ok(Self { shared, sender: Sender { headers, peer }, form, session })
     }
 
-    /// Takes the body and answers it. No `async fn`, which would have room for
-    /// the POST twice.
+    /// Takes the body and answers it. Nothing is kept of the POST, whose headers
+    /// are not small, while a call's answer is awaited, which may be long in
+    /// coming: so it is boxed until then, and the answer has its room alone.
     pub(super) fn take<R>(self, body: R) -> impl Future<Output = Response<Body>> + Send
     where
-        R: http_body::Body<Data = Bytes> + Send + Unpin,
+        R: http_body::Body<Data = Bytes> + Send + Unpin + 'static,
         Cause: From<R::Error>,
     {
         let settings = &self.shared.settings;
         let (form, keep_alive) = (self.form, settings.keep_alive);
         let collecting = collect(body, self.max_body()).within(settings.body_timeout);
+        let taken = Box::pin(async move {
+            match collecting.await {
+                Ok(text) => self.matter(text),
+                Err(error) => Matter::Refused(of_no_request(unread(error, self.session.err()))),
+            }
+        });
         async move {
-            let text = match collecting.await {
-                Ok(text) => text,
-                Err(error) => return unread(error, self.session.err()).to_response(None),
-            };
-            match self.matter(text) {
+            // In a statement of its own, at whose end the box goes.
+            let matter = taken.await;
+            match matter {
                 Matter::Call(id, calls) => answer::answer(calls, form, Count::One, keep_alive)
                     .await
                     .map_err(|rejection| (rejection, Some(id))),
@@ -114,9 +120,8 @@ impl<'a, B: Backend> Post<'a, B> {
         }
     }
 
-    /// Reads the body. Nothing is kept of the POST, whose headers are not
-    /// small, while a call's answer is awaited, which may be long in coming.
-    fn matter(self, text: Bytes) -> Matter<'a, B> {
+    /// Reads the body.
+    fn matter(self, text: Bytes) -> Matter<B> {
         match wharf_proto::Body::parse(apart(text)) {
             Ok(wharf_proto::Body::Single(Message::Request(request)))
                 if request.method() != method::INITIALIZE =>
@@ -186,7 +191,7 @@ impl<'a, B: Backend> Post<'a, B> {
         let session = Session::new(id.clone(), state, response.agreed_revision(), &shared.stop);
         // Only now: a session that is refused must take nobody's place. What
         // room there was may have gone to another meanwhile.
-        let Some(place) = is_kept.then(|| make_room(shared)).flatten() else {
+        let Some(place) = is_kept.then(|| make_room(&shared)).flatten() else {
             // Nobody will find it.
             shared.end(session).leave_to_task();
             return if is_kept { Err(Rejection::Full) } else { Ok(answer) };
@@ -205,7 +210,7 @@ impl<'a, B: Backend> Post<'a, B> {
     /// Takes a notification or a response.
     async fn said(self, message: Message) -> Result<Response<Body>, Rejected> {
         let session = still_open(self.session).map_err(of_no_request)?;
-        deliver(self.shared, session, vec![message]).await;
+        deliver(&self.shared, session, vec![message]).await;
         Ok(empty_response(StatusCode::ACCEPTED))
     }
 
@@ -225,7 +230,7 @@ impl<'a, B: Backend> Post<'a, B> {
         if !session.revision.is_none_or(Revision::has_batches) {
             return Err((Rejection::Batch, None));
         }
-        let session = deliver(shared, session, said).await;
+        let session = deliver(&shared, session, said).await;
         if requests.is_empty() {
             return Ok(empty_response(StatusCode::ACCEPTED));
         }
@@ -234,10 +239,9 @@ impl<'a, B: Backend> Post<'a, B> {
             .map(|request| shared.backend.call(&session.state, request, self.sender.caller()))
             .collect();
         drop(self.sender);
+        let keep_alive = shared.settings.keep_alive;
         let calls = InCare::new(shared, Calls::many(exchanges), session);
-        answer::answer(calls, self.form, Count::Several, shared.settings.keep_alive)
-            .await
-            .map_err(of_no_request)
+        answer::answer(calls, self.form, Count::Several, keep_alive).await.map_err(of_no_request)
     }
 }
 
