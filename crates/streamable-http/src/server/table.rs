@@ -9,7 +9,7 @@ use std::{
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wharf_proto::{SessionId, Text, server::Backend};
+use wharf_proto::{SessionId, server::Backend};
 
 use super::session::{InUse, Session};
 
@@ -28,7 +28,11 @@ pub(super) struct Place(#[expect(dead_code, reason = "held for its Drop")] Owned
 
 /// By the sessions' ids, which no client chooses: the hash need not withstand one
 /// who does.
-type Shard<B> = HashMap<Text, Entry<B>, RandomState>;
+type Shard<B> = HashMap<Digits, Entry<B>, RandomState>;
+
+/// An id that this server has given. It is in the table itself: one that is
+/// looked for is compared without a look elsewhere.
+type Digits = [u8; 32];
 
 struct Entry<B: Backend> {
     session: Arc<Session<B>>,
@@ -53,7 +57,8 @@ impl<B: Backend> Table<B> {
 
     /// Begins a use of the session with the id in a header.
     pub(super) fn enter(&self, id: &HeaderValue) -> Option<InUse<B>> {
-        let id = id.to_str().ok()?;
+        // Of another length it is none of ours.
+        let id = id.as_bytes().try_into().ok()?;
         // Entered under the lock, so that whoever removes idle sessions, under
         // the same lock, sees either the use or no session.
         let shard = read(self.shard(id));
@@ -90,15 +95,15 @@ impl<B: Backend> Table<B> {
 
     /// Puts a session in its place.
     pub(super) fn insert(&self, id: &SessionId, session: Arc<Session<B>>, place: Place) {
-        let id = id.expose();
-        let old = write(self.shard(id)).insert(id.into(), Entry { session, place });
+        let id = digits(id);
+        let old = write(self.shard(&id)).insert(id, Entry { session, place });
         debug_assert!(old.is_none(), "ids are unguessable, so they differ");
     }
 
     /// Takes a session out. Of several callers, one gets it.
     pub(super) fn remove(&self, session: &Session<B>) -> Option<Arc<Session<B>>> {
-        let id = session.id.as_ref()?.expose();
-        write(self.shard(id)).remove(id).map(Entry::into_session)
+        let id = digits(session.id.as_ref()?);
+        write(self.shard(&id)).remove(&id).map(Entry::into_session)
     }
 
     /// Takes out those that have been idle for `limit` or longer.
@@ -130,14 +135,14 @@ impl<B: Backend> Table<B> {
         removed
     }
 
-    fn longest_idle(&self) -> Option<Text> {
-        let mut longest: Option<(Duration, Text)> = None;
+    fn longest_idle(&self) -> Option<Digits> {
+        let mut longest: Option<(Duration, Digits)> = None;
         for shard in &self.shards {
             for (id, entry) in read(shard).iter() {
                 if let Some(idle) = entry.session.idle()
                     && longest.as_ref().is_none_or(|(most, _)| idle > *most)
                 {
-                    longest = Some((idle, id.clone()));
+                    longest = Some((idle, *id));
                 }
             }
         }
@@ -145,8 +150,8 @@ impl<B: Backend> Table<B> {
     }
 
     /// By the last digit: the ids that are given are of random ones.
-    fn shard(&self, id: &str) -> &RwLock<Shard<B>> {
-        let digit = id.bytes().last().and_then(|digit| char::from(digit).to_digit(16));
+    fn shard(&self, id: &Digits) -> &RwLock<Shard<B>> {
+        let digit = char::from(id[id.len() - 1]).to_digit(16);
         &self.shards[digit.unwrap_or(0) as usize]
     }
 }
@@ -157,6 +162,10 @@ impl<B: Backend> Entry<B> {
     fn into_session(self) -> Arc<Session<B>> {
         self.session
     }
+}
+
+fn digits(id: &SessionId) -> Digits {
+    id.expose().as_bytes().try_into().expect("an id that is given has as many digits")
 }
 
 fn read<B: Backend>(shard: &RwLock<Shard<B>>) -> RwLockReadGuard<'_, Shard<B>> {
