@@ -2,7 +2,7 @@
 //! absence, and seen by everybody.
 
 use std::{
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     task::{Context, Poll, Waker},
 };
 
@@ -13,8 +13,24 @@ use crate::CloseReason;
 /// What everybody sees. `reason` costs one atomic load.
 #[derive(Debug, Default)]
 pub(crate) struct Life {
-    reason: OnceLock<CloseReason>,
-    watchers: Mutex<Slab<Waker>>,
+    /// Boxed, so that those who watch are next to it.
+    reason: OnceLock<Box<CloseReason>>,
+    watchers: Mutex<Watchers>,
+}
+
+/// Who is to be woken at the end. Mostly that is one, who needs no room but
+/// what is here.
+#[derive(Debug, Default)]
+struct Watchers {
+    first: Option<Waker>,
+    others: Slab<Waker>,
+}
+
+/// Where among the watchers one is.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    First,
+    Other(usize),
 }
 
 /// The owner's hold on a session's life. While it is there the session lives;
@@ -26,7 +42,7 @@ pub(crate) struct Pulse(Arc<Life>);
 #[derive(Debug)]
 pub(crate) struct Watch {
     life: Arc<Life>,
-    place: Option<usize>,
+    place: Option<Place>,
 }
 
 // === impl Pulse ===
@@ -39,10 +55,10 @@ impl Pulse {
 
     /// Publishes why the session ends, and wakes everybody who waits on it.
     pub(crate) fn stop(&self, reason: CloseReason) {
-        if self.0.reason.set(reason).is_ok() {
+        if self.0.reason.set(Box::new(reason)).is_ok() {
             // Woken outside the lock: a waker may run anything.
             let watchers = std::mem::take(&mut *self.0.lock());
-            watchers.into_iter().for_each(|(_, waker)| waker.wake());
+            watchers.wake_all();
         }
     }
 }
@@ -57,11 +73,49 @@ impl Drop for Pulse {
 
 impl Life {
     pub(crate) fn end(&self) -> Option<&CloseReason> {
-        self.reason.get()
+        self.reason.get().map(|reason| &**reason)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Slab<Waker>> {
+    fn lock(&self) -> MutexGuard<'_, Watchers> {
         self.watchers.lock().expect("nothing panics while holding it")
+    }
+}
+
+// === impl Watchers ===
+
+impl Watchers {
+    fn enter(&mut self, waker: &Waker) -> Place {
+        if self.first.is_some() {
+            return Place::Other(self.others.insert(waker.clone()));
+        }
+        self.first = Some(waker.clone());
+        Place::First
+    }
+
+    fn at(&mut self, place: Place) -> Option<&mut Waker> {
+        match place {
+            Place::First => self.first.as_mut(),
+            Place::Other(place) => self.others.get_mut(place),
+        }
+    }
+
+    fn leave(&mut self, place: Place) {
+        match place {
+            Place::First => self.first = None,
+            Place::Other(place) => {
+                self.others.try_remove(place);
+            }
+        }
+    }
+
+    fn wake_all(self) {
+        let others = self.others.into_iter().map(|(_, waker)| waker);
+        self.first.into_iter().chain(others).for_each(Waker::wake);
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
     }
 }
 
@@ -76,19 +130,16 @@ impl Watch {
         if let Some(reason) = self.life.end() {
             return Poll::Ready(reason.clone());
         }
-        self.place = Some(self.enter(cx.waker()));
+        self.enter(cx.waker());
         // The end may have come between the look and the entry.
         self.life.end().map_or(Poll::Pending, |reason| Poll::Ready(reason.clone()))
     }
 
-    fn enter(&self, waker: &Waker) -> usize {
+    fn enter(&mut self, waker: &Waker) {
         let mut watchers = self.life.lock();
-        match self.place {
-            Some(place) if watchers.contains(place) => {
-                watchers[place].clone_from(waker);
-                place
-            }
-            _ => watchers.insert(waker.clone()),
+        match self.place.and_then(|place| watchers.at(place)) {
+            Some(entered) => entered.clone_from(waker),
+            None => self.place = Some(watchers.enter(waker)),
         }
     }
 }
@@ -98,14 +149,29 @@ impl Drop for Watch {
         if let Some(place) = self.place
             && self.life.end().is_none()
         {
-            self.life.lock().try_remove(place);
+            self.life.lock().leave(place);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Wake,
+    };
+
     use super::*;
+
+    /// Counts how often it is woken.
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     #[test]
     fn a_life_ends_with_its_pulse() {
@@ -131,13 +197,36 @@ mod tests {
     #[test]
     fn a_watch_is_entered_once_however_often_it_is_polled() {
         let (_pulse, life) = Pulse::new();
-        let mut watch = Watch::new(&life);
+        let mut watches = [(); 3].map(|()| Watch::new(&life));
         for _ in 0..3 {
-            assert!(watch.poll_end(&mut Context::from_waker(Waker::noop())).is_pending());
+            for watch in &mut watches {
+                assert!(watch.poll_end(&mut Context::from_waker(Waker::noop())).is_pending());
+            }
         }
-        let watchers = || life.lock().len();
-        assert_eq!(watchers(), 1);
-        drop(watch);
-        assert_eq!(watchers(), 0);
+        for (left, watch) in watches.into_iter().enumerate() {
+            assert_eq!(life.lock().len(), 3 - left);
+            drop(watch);
+        }
+        assert_eq!(life.lock().len(), 0);
+    }
+
+    #[test]
+    fn everybody_who_watches_is_woken_by_the_end_and_nobody_who_has_left() {
+        let (pulse, life) = Pulse::new();
+        let counters: [Arc<Counter>; 4] = Default::default();
+        let wakers = counters.each_ref().map(|counter| Waker::from(Arc::clone(counter)));
+        let mut watches: Vec<_> = wakers.iter().map(|_| Watch::new(&life)).collect();
+        for (watch, waker) in watches.iter_mut().zip(&wakers) {
+            assert!(watch.poll_end(&mut Context::from_waker(waker)).is_pending());
+        }
+        drop(watches.remove(2));
+        drop(watches.remove(0));
+        // Who comes takes the place of who has left.
+        assert!(watches[0].poll_end(&mut Context::from_waker(&wakers[1])).is_pending());
+        let mut late = Watch::new(&life);
+        assert!(late.poll_end(&mut Context::from_waker(&wakers[0])).is_pending());
+        pulse.stop(CloseReason::Retired);
+        let woken = counters.map(|counter| counter.0.load(Ordering::Relaxed));
+        assert_eq!(woken, [1, 1, 0, 1]);
     }
 }
