@@ -10,12 +10,13 @@ use std::{
 };
 
 use tokio::sync::OnceCell;
-use wharf_pool::{Key, Lease, Scope};
+use wharf_pool::{Key, Lease, Pool, Scope, Spot};
 use wharf_proto::{Request, Response, method};
 
 use crate::{
     OnLost, Transport,
     commons::{Commons, is_part_of},
+    dial::Dial,
     ear::Ear,
     setup,
     upstream::{Edition, Identity, Upstream},
@@ -44,8 +45,8 @@ pub(crate) struct Berth {
 /// How the client is with the upstream, as that is configured for now.
 pub(crate) struct Terms {
     pub(crate) edition: Arc<Edition>,
-    /// Of the sessions that the client may use.
-    pub(crate) key: Key,
+    /// Where the sessions are that the client may use.
+    pub(crate) spot: Spot<Dial>,
     /// What is shared, if sessions are.
     pub(crate) commons: Option<Arc<Commons>>,
 }
@@ -84,7 +85,12 @@ pub(crate) enum Boarding {
 
 impl Berth {
     /// How the client is with the upstream for now.
-    pub(crate) fn terms(&self, upstream: &Upstream, identity: &Identity) -> Arc<Terms> {
+    pub(crate) fn terms(
+        &self,
+        upstream: &Upstream,
+        identity: &Identity,
+        pool: &Pool<Dial>,
+    ) -> Arc<Terms> {
         if let Some(terms) = self.last_terms()
             && upstream.is_in(&terms.edition)
         {
@@ -96,7 +102,7 @@ impl Berth {
         }
         // What is shared is to be found by the new terms, and so the old ones
         // are kept until these are there.
-        let current = Arc::new(Terms::new(upstream, identity));
+        let current = Arc::new(Terms::new(upstream, identity, pool));
         *terms = Some(Arc::clone(&current));
         current
     }
@@ -114,10 +120,15 @@ impl Berth {
 
     /// From now on the client has sessions of its own: it shared one for want
     /// of any, and the upstream has begun to keep them.
-    pub(crate) fn part_from_sharers(&self, upstream: &Upstream, identity: &Identity) {
+    pub(crate) fn part_from_sharers(
+        &self,
+        upstream: &Upstream,
+        identity: &Identity,
+        pool: &Pool<Dial>,
+    ) {
         let mut terms = self.terms.write().expect("nothing panics while holding it");
         if terms.as_ref().is_none_or(|terms| terms.own_key().is_none()) {
-            *terms = Some(Arc::new(Terms::alone(upstream, identity)));
+            *terms = Some(Arc::new(Terms::alone(upstream, identity, pool)));
         }
     }
 
@@ -292,23 +303,23 @@ impl Berth {
 // === impl Terms ===
 
 impl Terms {
-    fn new(upstream: &Upstream, identity: &Identity) -> Self {
+    fn new(upstream: &Upstream, identity: &Identity, pool: &Pool<Dial>) -> Self {
         let edition = upstream.edition();
         let key = upstream.key_for(&edition, identity);
         let is_shared = matches!(key.scope(), Scope::Identity(_) | Scope::Shared);
         let commons = is_shared.then(|| upstream.commons.of(&key));
-        Self { edition, key, commons }
+        Self { edition, spot: pool.spot(key), commons }
     }
 
     /// Those of a client that shares nothing.
-    fn alone(upstream: &Upstream, identity: &Identity) -> Self {
-        let (edition, key) = (upstream.edition(), upstream.key_alone(identity));
-        Self { edition, key, commons: None }
+    fn alone(upstream: &Upstream, identity: &Identity, pool: &Pool<Dial>) -> Self {
+        let spot = pool.spot(upstream.key_alone(identity));
+        Self { edition: upstream.edition(), spot, commons: None }
     }
 
     /// The key, if the sessions under it are this client's alone.
     pub(crate) fn own_key(&self) -> Option<&Key> {
-        Some(&self.key).filter(|key| matches!(key.scope(), Scope::Client(_)))
+        Some(self.spot.key()).filter(|key| matches!(key.scope(), Scope::Client(_)))
     }
 }
 

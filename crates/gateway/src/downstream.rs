@@ -138,12 +138,12 @@ impl Downstream {
 
     /// How this client is with an upstream for now.
     pub(crate) fn terms(&self, upstream: &Upstream) -> Arc<Terms> {
-        self.berth(upstream).terms(upstream, &self.identity)
+        self.berth(upstream).terms(upstream, &self.identity, &self.fleet.pool)
     }
 
     /// The key of the sessions with an upstream that this client may use.
     pub(crate) fn key(&self, upstream: &Upstream) -> Key {
-        self.terms(upstream).key.clone()
+        self.terms(upstream).spot.key().clone()
     }
 
     /// What the client has with an upstream.

@@ -112,11 +112,6 @@ impl Fleet {
         Ok(OwnLease(shared))
     }
 
-    /// Leases a session that is there already, if one has room.
-    pub(crate) fn lease_at_once(&self, key: &Key) -> Option<Lease<WireLink>> {
-        self.pool.try_acquire(key)
-    }
-
     /// Whether a request does no harm when it runs twice: because it only
     /// reads, or because the tool says so (2025-03-26, tools, annotations).
     pub(crate) async fn is_repeatable(&self, upstream: &Upstream, request: &Request) -> bool {

@@ -30,6 +30,8 @@ pub(crate) use upkeep::{Dates, Verdict, jittered};
 /// The sessions of one key.
 pub(crate) struct Bucket<L: Link> {
     key: Key,
+    /// What the key says, at hand where leases come back.
+    is_for_one_call: bool,
     pub(crate) upstream: Arc<Upstream>,
     rules: RwLock<Arc<KeyRules>>,
     hunger: Hunger,
@@ -108,7 +110,9 @@ impl<L: Link> Bucket<L> {
             door: Door::Open,
         };
         let is_starved = AtomicBool::new(false);
-        Self { key, upstream, rules, hunger, is_starved, state: Mutex::new(state) }
+        let is_for_one_call = matches!(key.scope(), Scope::Call(_));
+        let state = Mutex::new(state);
+        Self { key, is_for_one_call, upstream, rules, hunger, is_starved, state }
     }
 
     pub(crate) const fn key(&self) -> &Key {
@@ -212,7 +216,7 @@ impl<L: Link> Bucket<L> {
             }
             return;
         }
-        if let Scope::Call(_) = self.key.scope() {
+        if self.is_for_one_call {
             usage.retire(CloseReason::Retired);
         }
         if let Some(reason) = usage.retiring.get() {

@@ -22,6 +22,7 @@ mod rules;
 mod session;
 mod settings;
 mod shift;
+mod spot;
 mod upstream;
 mod warm;
 
@@ -37,3 +38,4 @@ pub use pool::Pool;
 pub use probe::{Probe, ProbeFailure};
 pub use session::{Handshake, Inbound, Session};
 pub use settings::{Limits, Settings};
+pub use spot::Spot;

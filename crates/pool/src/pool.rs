@@ -161,11 +161,7 @@ impl<C: Connect<Target = Key>> Pool<C> {
     #[must_use]
     pub fn try_acquire(&self, key: &Key) -> Option<Lease<C::Link>> {
         let pool = self.inner();
-        let bucket = pool.registry.find(key)?;
-        if pool.refusal(&bucket.upstream).is_some() {
-            return None;
-        }
-        bucket.admit_at_once()
+        pool.lease_at_once(&pool.registry.find(key)?)
     }
 
     /// What the upstream said in the handshake of a session of this key, if
@@ -264,6 +260,14 @@ impl<C: Connect<Target = Key>> Inner<C> {
             return Some(AcquireError::Shutdown);
         }
         upstream.is_closed().then_some(AcquireError::Draining)
+    }
+
+    /// Leases a session that is in a bucket, if one has room.
+    pub(crate) fn lease_at_once(&self, bucket: &Arc<Bucket<C::Link>>) -> Option<Lease<C::Link>> {
+        if self.refusal(&bucket.upstream).is_some() {
+            return None;
+        }
+        bucket.admit_at_once()
     }
 
     pub(crate) fn retire(self: &Arc<Self>, key: &Key) {

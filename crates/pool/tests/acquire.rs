@@ -43,6 +43,32 @@ async fn an_open_session_is_leased_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_spot_is_found_again_after_its_key_has_been_forgotten() {
+    let (pool, mut upstream) = pool(|_| {});
+    let spot = pool.spot(identity("ann"));
+    assert!(spot.try_acquire().is_none());
+    assert_eq!(books(&pool), EMPTY, "to ask is not to open");
+    for connects in 1..=2 {
+        let (lease, _peer) = open(&pool, &mut upstream, spot.key()).await;
+        assert!(spot.try_acquire().is_none(), "it takes one caller at once");
+        drop(lease);
+        for _ in 0..2 {
+            let lease = spot.try_acquire().expect("it is idle");
+            assert_eq!(books(&pool), Books { keys: 1, sessions: 1, leases: 1, ..EMPTY });
+            drop(lease);
+        }
+        assert_eq!(upstream.connects(), connects);
+        pool.retire(spot.key());
+        settle().await;
+        assert_eq!(books(&pool), EMPTY);
+        assert!(spot.try_acquire().is_none());
+    }
+    let (lease, _peer) = open(&pool, &mut upstream, spot.key()).await;
+    drop((lease, pool));
+    assert!(spot.try_acquire().is_none(), "it does not keep the pool open");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_only_takes_what_is_there_is_given_a_session_with_room_and_opens_none() {
     let (pool, mut upstream) = pool(|_| {});
     let ann = identity("ann");

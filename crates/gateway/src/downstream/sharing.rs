@@ -27,7 +27,7 @@ impl Downstream {
             let key = upstream.key_for(&terms.edition, &self.identity);
             return self.fleet.lease(upstream, &key).await;
         }
-        let lease = self.fleet.lease(upstream, &terms.key).await?;
+        let lease = self.fleet.lease(upstream, terms.spot.key()).await?;
         if self.parts_from_sharers(upstream, &terms, &lease) {
             drop(lease);
             return self.fleet.lease(upstream, &self.key(upstream)).await;
@@ -45,10 +45,10 @@ impl Downstream {
         session: &Session<WireLink>,
     ) -> bool {
         let is_parting = terms.edition.settings.scope == ScopeSetting::Client
-            && *terms.key.scope() == Scope::Shared
+            && *terms.spot.key().scope() == Scope::Shared
             && session.has_session();
         if is_parting {
-            self.berth(upstream).part_from_sharers(upstream, &self.identity);
+            self.berth(upstream).part_from_sharers(upstream, &self.identity, &self.fleet.pool);
         }
         is_parting
     }
@@ -70,7 +70,7 @@ impl Downstream {
         {
             return None;
         }
-        let lease = self.fleet.lease_at_once(&terms.key)?;
+        let lease = terms.spot.try_acquire()?;
         (!self.parts_from_sharers(upstream, terms, &lease)).then_some(lease)
     }
 
