@@ -243,18 +243,19 @@ impl<B: Backend> Door<B> {
         request: Request<Incoming>,
         peer: Option<SocketAddr>,
     ) -> impl Future<Output = Response<Body>> + Send + use<B> {
-        if entrance == Entrance::Http {
-            return self.http.handle(request, peer).left_future();
-        }
-        let sse = self.sse.clone();
-        let answer = async move {
-            match entrance {
-                Entrance::SseStream => sse.open(request, peer).await,
-                _ => sse.post(request, peer).await,
+        let sse = || self.sse.clone();
+        match entrance {
+            Entrance::Http => self.http.handle(request, peer).left_future(),
+            // Boxed, so that the others need not make room for them.
+            Entrance::SseStream => {
+                let sse = sse();
+                async move { sse.open(request, peer).await }.boxed().right_future()
             }
-        };
-        // Boxed, so that the others need not make room for it.
-        answer.boxed().right_future()
+            Entrance::SseMessages => {
+                let sse = sse();
+                async move { sse.post(request, peer).await }.boxed().right_future()
+            }
+        }
     }
 
     fn drain(&self) {

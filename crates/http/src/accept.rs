@@ -22,7 +22,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub trait Handle: Clone + Send + Sync + 'static {
     /// Answers one request. The future is dropped where the client goes away
     /// before it is ready. It borrows nothing, so that there is no more of it
-    /// than the answer needs.
+    /// than the answer needs: what it needs of the handler it takes along, and
+    /// so no `async fn` can be this.
     fn handle(
         &self,
         request: Request<Incoming>,

@@ -7,6 +7,9 @@ use wharf_proto::SessionId;
 /// 128 bits: what nobody guesses, and what the gateway's ids must hold.
 const RANDOM_BYTES: usize = 16;
 
+/// How many digits an [`unguessable`] id has.
+pub const ID_DIGITS: usize = 2 * RANDOM_BYTES;
+
 /// A new session id: 128 random bits in hexadecimal.
 ///
 /// # Panics
@@ -17,7 +20,7 @@ const RANDOM_BYTES: usize = 16;
 pub fn unguessable() -> SessionId {
     let mut random = [0; RANDOM_BYTES];
     getrandom::fill(&mut random).expect("the operating system gives random bytes");
-    let mut text = String::with_capacity(2 * RANDOM_BYTES);
+    let mut text = String::with_capacity(ID_DIGITS);
     for byte in random {
         let _ = write!(text, "{byte:02x}");
     }
@@ -35,7 +38,7 @@ mod tests {
         let ids: HashSet<_> = (0..1000).map(|_| unguessable()).collect();
         assert_eq!(ids.len(), 1000);
         for id in &ids {
-            assert_eq!(id.expose().len(), 32);
+            assert_eq!(id.expose().len(), ID_DIGITS);
             assert!(id.expose().bytes().all(|byte| byte.is_ascii_hexdigit()));
         }
     }

@@ -28,7 +28,7 @@ pub use client::{ClientSettings, HttpClient};
 pub use dial::TlsSetup;
 pub use events::{EventError, EventReader};
 pub use guard::{Forbidden, Guard};
-pub use id::unguessable;
+pub use id::{ID_DIGITS, unguessable};
 pub use late_timer::LateTimer;
 pub use negotiate::{accepts, is_json, media_type};
 pub use sending::Sending;

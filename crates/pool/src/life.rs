@@ -184,14 +184,19 @@ mod tests {
     #[test]
     fn who_is_about_to_wait_again_when_the_end_comes_may() {
         let (pulse, life) = Pulse::new();
-        let mut watch = Watch::new(&life);
+        let mut watches = [(); 2].map(|()| Watch::new(&life));
         let waker = Waker::noop();
-        assert!(watch.poll_end(&mut Context::from_waker(waker)).is_pending());
+        for watch in &mut watches {
+            assert!(watch.poll_end(&mut Context::from_waker(waker)).is_pending());
+        }
         // The end comes between the look and the entry.
         pulse.stop(CloseReason::Retired);
-        watch.enter(waker);
-        let end = watch.poll_end(&mut Context::from_waker(waker));
-        assert!(matches!(end, Poll::Ready(CloseReason::Retired)));
+        // The later first, so that its old place is one that is not there.
+        for watch in watches.iter_mut().rev() {
+            watch.enter(waker);
+            let end = watch.poll_end(&mut Context::from_waker(waker));
+            assert!(matches!(end, Poll::Ready(CloseReason::Retired)));
+        }
     }
 
     #[test]

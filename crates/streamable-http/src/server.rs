@@ -50,8 +50,8 @@ use table::Table;
 /// Each session that the backend opened is closed once.
 ///
 /// [`Server::shutdown`] ends everything in order. When the last clone is
-/// dropped without it, streams and calls end all the same, but the backend is
-/// not told.
+/// dropped without it, whoever waits for an answer gets it, and when nobody
+/// does any more, streams and calls end all the same; the backend is not told.
 pub struct Server<B: Backend> {
     shared: Arc<Shared<B>>,
 }

@@ -107,9 +107,7 @@ impl<B: Backend> Post<B> {
             }
         });
         async move {
-            // In a statement of its own, at whose end the box goes.
-            let matter = taken.await;
-            match matter {
+            match taken.await {
                 Matter::Call(id, calls) => answer::answer(calls, form, Count::One, keep_alive)
                     .await
                     .map_err(|rejection| (rejection, Some(id))),

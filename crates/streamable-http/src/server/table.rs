@@ -9,6 +9,7 @@ use std::{
 use foldhash::fast::RandomState;
 use http::HeaderValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wharf_http::ID_DIGITS;
 use wharf_proto::{SessionId, server::Backend};
 
 use super::session::{InUse, Session};
@@ -32,7 +33,7 @@ type Shard<B> = HashMap<Digits, Entry<B>, RandomState>;
 
 /// An id that this server has given. It is in the table itself: one that is
 /// looked for is compared without a look elsewhere.
-type Digits = [u8; 32];
+type Digits = [u8; ID_DIGITS];
 
 struct Entry<B: Backend> {
     session: Arc<Session<B>>,
@@ -165,7 +166,7 @@ impl<B: Backend> Entry<B> {
 }
 
 fn digits(id: &SessionId) -> Digits {
-    id.expose().as_bytes().try_into().expect("an id that is given has as many digits")
+    id.expose().as_bytes().try_into().expect("it is unguessable, and has as many digits")
 }
 
 fn read<B: Backend>(shard: &RwLock<Shard<B>>) -> RwLockReadGuard<'_, Shard<B>> {

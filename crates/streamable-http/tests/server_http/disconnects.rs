@@ -132,6 +132,18 @@ async fn a_notification_is_delivered_also_when_its_client_does_not_wait() {
     assert_eq!(notification.method(), "notifications/cancelled");
 }
 
+#[tokio::test]
+async fn who_waits_for_an_answer_gets_it_although_the_server_is_dropped() {
+    let mut stage = Stage::new().await;
+    let (id, _) = stage.open().await;
+    let mut handling = Box::pin(stage.server.handle(call(1).of(&id).direct(), None));
+    assert!(futures_util::poll!(&mut handling).is_pending());
+    let call = stage.call().await;
+    drop(stage);
+    call.answer("{}");
+    assert_eq!(handling.await.status(), StatusCode::OK);
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_of_a_batch_go_on_together() {
     let mut stage = Stage::new().await;

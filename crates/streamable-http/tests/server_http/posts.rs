@@ -260,3 +260,11 @@ async fn a_batch_is_refused_with_initialize_in_it_or_after_2025_03_26() {
     }
     assert!(stage.is_silent());
 }
+
+#[tokio::test]
+async fn who_waits_for_an_answer_holds_no_more_than_a_kibibyte() {
+    let stage = Stage::new().await;
+    let handling = stage.server.handle(call(1).of("unknown").direct(), None);
+    let size = size_of_val(&handling);
+    assert!(size <= 1024, "{size}");
+}

@@ -76,7 +76,12 @@ async fn without_a_session_id_everything_but_initialize_is_a_400() {
 async fn an_unknown_session_id_is_a_404_and_is_not_repeated() {
     let mut stage = Stage::new().await;
     let (own, _) = stage.open().await;
-    for id in ["0123456789abcdef0123456789abcdef", "has space", "\u{e9}"] {
+    let [shorter, longer] = [&own[1..], &format!("{own}0")].map(str::to_owned);
+    let other = format!("{}~", &own[1..]);
+    let own_uppercase = own.replace(|digit: char| digit.is_ascii_lowercase(), "A");
+    let ids = ["0123456789abcdef0123456789abcdef", "has space", "\u{e9}"];
+    let like_own = [shorter, longer, other, own_uppercase];
+    for id in ids.into_iter().chain(like_own.iter().map(String::as_str)) {
         for ask in [call(1), get(), delete()] {
             let got = stage.ask(ask.of(id)).await;
             assert_eq!(got.status, StatusCode::NOT_FOUND);
