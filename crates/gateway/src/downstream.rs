@@ -343,7 +343,9 @@ impl Downstream {
     /// Remembers what the client has set up, and where things are that it has
     /// been shown.
     pub(crate) fn note(&self, upstream: &Upstream, request: &Request, response: &Response) {
-        self.berth(upstream).note(request, response);
+        if sets_up(request.method()) {
+            self.berth(upstream).note(request, response);
+        }
         self.tokens.note(upstream.number, request, response);
         // To look for a word in a short answer costs less than to look up whose
         // the session is, and in a long one more.

@@ -20,7 +20,7 @@ use wharf_http::{
 };
 use wharf_proto::{
     Body, Message, Request, RequestId, Response, Trace, header as names, method,
-    sse::DecodeError,
+    sse::{DecodeError, Event},
     transport::{CallError, EndReason, Exchange, Fate, Fault},
 };
 
@@ -41,8 +41,17 @@ pub struct HttpExchange {
     /// so has begun with it.
     has_begun: bool,
     state: State,
+    /// Boxed: most calls get no further than their answer, and would have
+    /// room for it all the same.
+    besides: Option<Box<Besides>>,
+}
+
+/// What a call needs whose answer is not all that comes.
+#[derive(Default)]
+struct Besides {
     /// What came together with other messages and is to be passed on.
     inbox: VecDeque<Message>,
+    /// Where its event stream stands.
     cursor: Cursor,
 }
 
@@ -78,8 +87,7 @@ impl HttpExchange {
             is_opening: request.method() == method::INITIALIZE,
             has_begun: false,
             state: State::Unsent(request),
-            inbox: VecDeque::new(),
-            cursor: Cursor::default(),
+            besides: None,
         }
     }
 
@@ -105,7 +113,7 @@ impl HttpExchange {
             }
             State::Listening(events) => match ready!(events.poll_event(cx)) {
                 Ok(Some(event)) => {
-                    self.cursor.pass(&event);
+                    self.pass(&event);
                     let is_message = event.event_type() == "message" && !event.data.is_empty();
                     if is_message { self.read_event(event.data) } else { Ok(None) }
                 }
@@ -162,7 +170,7 @@ impl HttpExchange {
         self.state = State::Ended;
         let message = self.sort(parse(body)?);
         let is_whole = matches!(message, Some(Message::Response(_)))
-            || matches!(self.inbox.back(), Some(Message::Response(_)));
+            || matches!(self.inbox().and_then(|inbox| inbox.back()), Some(Message::Response(_)));
         if is_whole {
             return Ok(message);
         }
@@ -185,12 +193,28 @@ impl HttpExchange {
                 for message in messages {
                     match self.admit(message) {
                         Some(answer @ Message::Response(_)) => response = Some(answer),
-                        other => self.inbox.extend(other),
+                        other => self.besides().inbox.extend(other),
                     }
                 }
-                self.inbox.extend(response);
-                self.inbox.pop_front()
+                let inbox = &mut self.besides().inbox;
+                inbox.extend(response);
+                inbox.pop_front()
             }
+        }
+    }
+
+    fn besides(&mut self) -> &mut Besides {
+        self.besides.get_or_insert_default()
+    }
+
+    fn inbox(&mut self) -> Option<&mut VecDeque<Message>> {
+        self.besides.as_mut().map(|besides| &mut besides.inbox)
+    }
+
+    /// Takes note of where an event leaves the stream, if it says so.
+    fn pass(&mut self, event: &Event) {
+        if self.besides.is_some() || event.id.is_some() || event.retry.is_some() {
+            self.besides().cursor.pass(event);
         }
     }
 
@@ -223,20 +247,23 @@ impl HttpExchange {
     /// has given an id to go on from, that is no end (2025-11-25, transports,
     /// sending messages).
     fn interrupted(&mut self, fault: Fault) -> Step {
-        let may_resume = self.wire.may_resume()
-            && self.cursor.can_resume()
-            && self.cursor.fruitless() < self.wire.common.settings.resume_attempts;
-        if !may_resume {
+        let settings = &self.wire.common.settings;
+        let cursor =
+            self.besides.as_mut().map(|besides| &mut besides.cursor).filter(|cursor| {
+                cursor.can_resume() && cursor.fruitless() < settings.resume_attempts
+            });
+        let Some(cursor) = cursor.filter(|_| self.wire.may_resume()) else {
             return Err(CallError::may_have_run(fault));
-        }
-        let wait = self.cursor.wait(&self.wire.common.settings);
+        };
+        let wait = cursor.wait(settings);
         debug!(id = %self.id, ?wait, "the answer broke off and will be resumed");
         self.state = State::Waiting(Box::pin(tokio::time::sleep(wait)));
         Ok(None)
     }
 
     fn resume(&mut self) -> Step {
-        let sending = self.wire.get(self.cursor.last_event_id());
+        let last_event_id = self.besides().cursor.last_event_id();
+        let sending = self.wire.get(last_event_id);
         // Whatever keeps it from being resumed, the request itself was sent.
         let sending = sending.map_err(|error| CallError::may_have_run(error.fault))?;
         self.state = State::Resuming(sending);
@@ -291,7 +318,8 @@ impl Exchange for HttpExchange {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, CallError>> {
         loop {
-            let step = match self.inbox.pop_front() {
+            let received = self.inbox().and_then(VecDeque::pop_front);
+            let step = match received {
                 Some(message) => Ok(Some(message)),
                 None => ready!(self.poll_step(cx)),
             };
