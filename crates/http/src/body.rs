@@ -80,6 +80,10 @@ enum Read {
     Several(BytesMut),
 }
 
+/// For how many bytes room is made when they are announced and have not come:
+/// who announces many need not send any.
+const MOST_AT_WORD: usize = 256 * 1024;
+
 /// Reads a body whole.
 ///
 /// # Errors
@@ -236,7 +240,7 @@ where
                     if this.read.len() + data.len() > limit {
                         return Poll::Ready(Err(CollectError::TooLarge { limit }));
                     }
-                    this.read.push(data);
+                    this.read.push(data, this.body.size_hint().lower());
                     // Where the length was announced, its end need not be asked for.
                     if this.body.is_end_stream() {
                         return Poll::Ready(Ok(this.read.take()));
@@ -277,11 +281,18 @@ impl Read {
         }
     }
 
-    fn push(&mut self, data: Bytes) {
+    /// Takes what has come. `announced` is how much more is known to come.
+    fn push(&mut self, data: Bytes, announced: u64) {
         match self {
             Self::Nothing => *self = Self::One(data),
             Self::One(first) => {
-                let mut all = BytesMut::with_capacity(2 * (first.len() + data.len()));
+                let length = first.len() + data.len();
+                // Of one that is not announced, as much again.
+                let more = match usize::try_from(announced).unwrap_or(usize::MAX) {
+                    0 => length,
+                    announced => announced.min(MOST_AT_WORD),
+                };
+                let mut all = BytesMut::with_capacity(length + more);
                 all.extend_from_slice(first);
                 all.extend_from_slice(&data);
                 *self = Self::Several(all);
@@ -332,6 +343,20 @@ mod tests {
         let bytes = Bytes::from(vec![b'x'; 100]);
         let read = collect(Body::full(bytes.clone()), 100).await.expect("fits");
         assert_eq!(read.as_ptr(), bytes.as_ptr());
+    }
+
+    #[test]
+    fn room_is_made_for_what_is_announced_as_far_as_it_is_to_be_believed() {
+        let capacity = |announced| {
+            let mut read = Read::default();
+            read.push(Bytes::from_static(b"12"), announced + 2);
+            read.push(Bytes::from_static(b"34"), announced);
+            let Read::Several(all) = read else { panic!("there are two") };
+            all.capacity()
+        };
+        assert_eq!(capacity(0), 8, "nothing is announced");
+        assert_eq!(capacity(96), 100);
+        assert_eq!(capacity(1 << 40), 4 + MOST_AT_WORD);
     }
 
     #[tokio::test]
