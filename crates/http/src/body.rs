@@ -240,7 +240,7 @@ where
                     if this.read.len() + data.len() > limit {
                         return Poll::Ready(Err(CollectError::TooLarge { limit }));
                     }
-                    this.read.push(data, this.body.size_hint().lower());
+                    this.read.push(data, this.body.size_hint().exact());
                     // Where the length was announced, its end need not be asked for.
                     if this.body.is_end_stream() {
                         return Poll::Ready(Ok(this.read.take()));
@@ -281,17 +281,15 @@ impl Read {
         }
     }
 
-    /// Takes what has come. `announced` is how much more is known to come.
-    fn push(&mut self, data: Bytes, announced: u64) {
+    /// Takes what has come, and how much more is to come, if that is announced.
+    fn push(&mut self, data: Bytes, announced: Option<u64>) {
         match self {
             Self::Nothing => *self = Self::One(data),
             Self::One(first) => {
                 let length = first.len() + data.len();
-                // Of one that is not announced, as much again.
-                let more = match usize::try_from(announced).unwrap_or(usize::MAX) {
-                    0 => length,
-                    announced => announced.min(MOST_AT_WORD),
-                };
+                let more = announced.map_or(length, |more| {
+                    usize::try_from(more).map_or(MOST_AT_WORD, |more| more.min(MOST_AT_WORD))
+                });
                 let mut all = BytesMut::with_capacity(length + more);
                 all.extend_from_slice(first);
                 all.extend_from_slice(&data);
@@ -347,16 +345,17 @@ mod tests {
 
     #[test]
     fn room_is_made_for_what_is_announced_as_far_as_it_is_to_be_believed() {
-        let capacity = |announced| {
+        let capacity = |announced: Option<u64>| {
             let mut read = Read::default();
-            read.push(Bytes::from_static(b"12"), announced + 2);
+            read.push(Bytes::from_static(b"12"), announced.map(|rest| rest + 2));
             read.push(Bytes::from_static(b"34"), announced);
             let Read::Several(all) = read else { panic!("there are two") };
             all.capacity()
         };
-        assert_eq!(capacity(0), 8, "nothing is announced");
-        assert_eq!(capacity(96), 100);
-        assert_eq!(capacity(1 << 40), 4 + MOST_AT_WORD);
+        assert_eq!(capacity(None), 8);
+        assert_eq!(capacity(Some(0)), 4);
+        assert_eq!(capacity(Some(96)), 100);
+        assert_eq!(capacity(Some(1 << 40)), 4 + MOST_AT_WORD);
     }
 
     #[tokio::test]

@@ -235,14 +235,31 @@ mod tests {
     proptest! {
         #[test]
         fn many_bytes_in_one_go_are_what_they_are_one_by_one(
-            bytes in prop::collection::vec(
-                prop_oneof![any::<u8>(), Just(b'a'), 0x19..0x24_u8, 0x5b..0x5e_u8],
-                0..200,
+            mut bytes in prop::collection::vec(prop_oneof![Just(b'a'), 0x20..0x22_u8, 0x80_u8..], 0..300),
+            specials in prop::collection::vec(
+                (0..300_usize, prop_oneof![0..0x20_u8, Just(b'"'), Just(b'\\')]),
+                0..3,
             ),
         ) {
+            for (at, special) in specials {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = special;
+                }
+            }
             let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
             let first = bytes.iter().position(is_special).unwrap_or(bytes.len());
             prop_assert_eq!(plain_length(&bytes), first);
+        }
+    }
+
+    #[test]
+    fn a_byte_that_is_special_is_found_wherever_in_a_block_it_is() {
+        for at in 0..200 {
+            for special in [b'"', b'\\', 0x1f, 0] {
+                let mut bytes = [b'x'; 200];
+                bytes[at] = special;
+                assert_eq!(plain_length(&bytes), at);
+            }
         }
     }
 }
