@@ -38,7 +38,7 @@ mod tests {
         let ids: HashSet<_> = (0..1000).map(|_| unguessable()).collect();
         assert_eq!(ids.len(), 1000);
         for id in &ids {
-            assert_eq!(id.expose().len(), ID_DIGITS);
+            assert_eq!(id.expose().len(), 32);
             assert!(id.expose().bytes().all(|byte| byte.is_ascii_hexdigit()));
         }
     }

@@ -232,10 +232,28 @@ mod tests {
 
     use super::plain_length;
 
+    fn first_special(bytes: &[u8]) -> usize {
+        let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
+        bytes.iter().position(is_special).unwrap_or(bytes.len())
+    }
+
     proptest! {
         #[test]
-        fn many_bytes_in_one_go_are_what_they_are_one_by_one(
-            mut bytes in prop::collection::vec(prop_oneof![Just(b'a'), 0x20..0x22_u8, 0x80_u8..], 0..300),
+        fn eight_bytes_in_one_go_are_what_they_are_one_by_one(
+            bytes in prop::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'a'), 0x19..0x24_u8, 0x5b..0x5e_u8],
+                0..40,
+            ),
+        ) {
+            prop_assert_eq!(plain_length(&bytes), first_special(&bytes));
+        }
+
+        #[test]
+        fn whole_blocks_in_one_go_are_what_they_are_one_by_one(
+            mut bytes in prop::collection::vec(
+                prop_oneof![Just(b'a'), 0x20..0x22_u8, 0x23..0x5c_u8, 0x5d_u8..],
+                0..300,
+            ),
             specials in prop::collection::vec(
                 (0..300_usize, prop_oneof![0..0x20_u8, Just(b'"'), Just(b'\\')]),
                 0..3,
@@ -246,9 +264,7 @@ mod tests {
                     *byte = special;
                 }
             }
-            let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | ..0x20);
-            let first = bytes.iter().position(is_special).unwrap_or(bytes.len());
-            prop_assert_eq!(plain_length(&bytes), first);
+            prop_assert_eq!(plain_length(&bytes), first_special(&bytes));
         }
     }
 
