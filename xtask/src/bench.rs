@@ -16,6 +16,7 @@ mod instructions;
 mod lane;
 mod result;
 mod round;
+mod share;
 
 use crate::stage::{Build, Stage};
 
@@ -63,6 +64,8 @@ pub(crate) struct Args {
 enum Subject {
     /// Latency and CPU that each way adds to a call.
     Calls,
+    /// Which share of its throughput each way keeps from the smallest crowd of `--users` to the largest.
+    Share,
     /// Memory of sessions that nobody uses.
     Idle,
     /// CPU per call, by how much is held besides.
@@ -88,6 +91,11 @@ pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Resu
             let cases = case::Case::all(&args.wire, &args.bytes, &args.users);
             let results = runtime.block_on(round::measure(&stage, &cases, &args.lanes, turns))?;
             result::publish(&results, &out)
+        }
+        Subject::Share => {
+            let cases = case::Case::all(&args.wire[..1], &args.bytes[..1], &args.users);
+            let crowds = share::Crowds::of(&cases)?;
+            runtime.block_on(share::measure(&stage, crowds, &args.lanes, turns, &out))
         }
         Subject::Idle => {
             let pairs = args.count.iter().max().copied().unwrap_or_default();

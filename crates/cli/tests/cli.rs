@@ -363,6 +363,16 @@ fn completions_name_the_commands() {
     }
 }
 
+/// Where it is built within this workspace: the settings are in `.cargo/config.toml`.
+#[cfg(target_os = "linux")]
+#[test]
+fn its_memory_is_on_large_pages_which_are_given_back_after_a_minute() {
+    let ended =
+        Wharf::with(&["--version"]).variable("_RJEM_MALLOC_CONF", "confirm_conf:true").run();
+    let has = |setting| ended.err.contains(&format!("Set conf value: {setting}"));
+    assert!(has("thp:always") && has("dirty_decay_ms:60000"), "{}", ended.err);
+}
+
 #[cfg(unix)]
 fn signal(child: &Child, name: &str) {
     let kill = format!("kill -{name} {}", child.id());

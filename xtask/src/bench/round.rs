@@ -145,9 +145,13 @@ impl Track {
     }
 
     pub(super) async fn warm_up(&mut self, case: Case, turns: Turns) -> Result<()> {
-        self.turn(case, turns.length / 4).await?;
-        self.measured = Measured::new(self.paved.lane);
-        Ok(())
+        self.turn_alone(case, turns.length / 4).await.map(drop)
+    }
+
+    /// A turn that is told of by itself.
+    pub(super) async fn turn_alone(&mut self, case: Case, length: Duration) -> Result<Measured> {
+        self.turn(case, length).await?;
+        Ok(std::mem::replace(&mut self.measured, Measured::new(self.paved.lane)))
     }
 
     /// Sends the users away, and ends what stands in the way.
@@ -156,14 +160,14 @@ impl Track {
         self.paved.end().await
     }
 
-    /// Lets every user call without a pause, for a while.
+    /// Lets as many users as the case has call without a pause, for a while.
     pub(super) async fn turn(&mut self, case: Case, length: Duration) -> Result<()> {
         let cpu = || self.paved.pid().map_or(Ok(Duration::ZERO), Vitals::cpu_of);
         let cpu_before = cpu()?;
         let begin = Instant::now();
         let deadline = begin + length;
         let mut calling = JoinSet::new();
-        for (number, user) in self.users.iter().enumerate() {
+        for (number, user) in self.users.iter().take(case.users).enumerate() {
             let user = Arc::clone(user);
             calling.spawn(call_until(deadline, user, self.tool, number, case.bytes));
         }
