@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 mod case;
 mod chart;
@@ -64,7 +64,8 @@ pub(crate) struct Args {
 enum Subject {
     /// Latency and CPU that each way adds to a call.
     Calls,
-    /// Which share of its throughput each way keeps from the smallest crowd of `--users` to the largest.
+    /// Share of its throughput that each way keeps from the fewest `--users` to the most, with the first `--wire` and
+    /// `--bytes`.
     Share,
     /// Memory of sessions that nobody uses.
     Idle,
@@ -74,12 +75,28 @@ enum Subject {
     Instructions,
 }
 
+impl Args {
+    fn growth(&self) -> Result<share::Growth> {
+        ensure!(
+            !self.at_once,
+            "`share` compares turns that follow one another: leave `--at-once` out"
+        );
+        let growth = share::Growth::new(self.wire[0], self.bytes[0], &self.users)?;
+        share::check(&self.lanes, self.rounds)?;
+        Ok(growth)
+    }
+}
+
 /// Measures on the stage that is `set`.
 ///
 /// # Errors
 ///
 /// Where something cannot be built or started, or answers wrongly.
 pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Result<()> {
+    if args.subject == Subject::Share {
+        // Told before anything is built for it.
+        args.growth()?;
+    }
     let stage = set(args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
     let out = args.out.clone().unwrap_or_else(|| stage.target().join("bench"));
@@ -93,9 +110,8 @@ pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Resu
             result::publish(&results, &out)
         }
         Subject::Share => {
-            let cases = case::Case::all(&args.wire[..1], &args.bytes[..1], &args.users);
-            let crowds = share::Crowds::of(&cases)?;
-            runtime.block_on(share::measure(&stage, crowds, &args.lanes, turns, &out))
+            let measuring = share::measure(&stage, args.growth()?, &args.lanes, turns, &out);
+            runtime.block_on(measuring)
         }
         Subject::Idle => {
             let pairs = args.count.iter().max().copied().unwrap_or_default();

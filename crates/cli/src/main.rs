@@ -26,7 +26,7 @@ use plan::LogPlan;
 
 /// A call makes and drops some forty small things, on whichever thread it is.
 /// What is free is given out again last in, first out, while it is in the cache.
-/// Its settings are where it is built from: `.cargo/config.toml`.
+/// What it is built with is in `.cargo/config.toml`.
 #[cfg(not(target_env = "msvc"))]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -20,12 +20,12 @@ pub(super) struct Bar {
 /// Draws bars on their side, as a file of SVG.
 pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
     const ROW: f64 = 24.0;
-    const LABEL: f64 = 130.0;
+    const LABEL: f64 = 180.0;
     const LONGEST: f64 = 360.0;
     let most = bars.iter().map(|bar| bar.value).fold(f64::MIN_POSITIVE, f64::max);
     let height = TOP + ROW * bars.len() as f64;
     let mut svg = format!(
-        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 560 {height:.0}" font-family="sans-serif" font-size="11">
+        r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 610 {height:.0}" font-family="sans-serif" font-size="11">
 <rect width="100%" height="100%" fill="white"/>
 <text x="16" y="20" font-size="13">{title}</text>
 "#

@@ -34,12 +34,28 @@ pub(crate) struct Measured {
     /// Of the process in the way; zero where there is none.
     pub(crate) cpu: Duration,
     pub(crate) time: Duration,
+    /// Answers in the last three quarters of each turn: a turn begins with no call under way and is up with one of each
+    /// user, and what is done of those when it is counts for nothing, unless as much is done when counting begins.
+    pub(super) settled: u64,
 }
 
 /// What was measured in one case.
 pub(crate) struct CaseResult {
     pub(crate) case: Case,
     pub(crate) lanes: Vec<Measured>,
+}
+
+/// When answers are counted in a turn.
+#[derive(Clone, Copy)]
+struct Window {
+    from: Instant,
+    until: Instant,
+}
+
+/// What one user had of a turn.
+struct Ridden {
+    latency: Histogram<u64>,
+    settled: u64,
 }
 
 /// One way with its users on it.
@@ -112,7 +128,7 @@ pub(super) async fn ride(
 impl Measured {
     fn new(lane: Lane) -> Self {
         let latency = Histogram::new(3).expect("three digits are allowed");
-        Self { lane, latency, cpu: Duration::ZERO, time: Duration::ZERO }
+        Self { lane, latency, cpu: Duration::ZERO, time: Duration::ZERO, settled: 0 }
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -127,8 +143,27 @@ impl Measured {
         self.calls() as f64 / self.time.as_secs_f64()
     }
 
+    /// Answers a second while as many calls were under way as there were users, in a turn of this length.
+    pub(super) fn settled_per_second(&self, length: Duration) -> f64 {
+        self.settled as f64 / (length * 3 / 4).as_secs_f64()
+    }
+
     pub(crate) fn quantile(&self, quantile: f64) -> Duration {
         Duration::from_nanos(self.latency.value_at_quantile(quantile))
+    }
+}
+
+// === impl Window ===
+
+impl Window {
+    /// Of a turn that begins now.
+    fn of(length: Duration) -> Self {
+        let begin = Instant::now();
+        Self { from: begin + length / 4, until: begin + length }
+    }
+
+    fn contains(self, instant: Instant) -> bool {
+        (self.from..self.until).contains(&instant)
     }
 }
 
@@ -150,8 +185,10 @@ impl Track {
 
     /// A turn that is told of by itself.
     pub(super) async fn turn_alone(&mut self, case: Case, length: Duration) -> Result<Measured> {
-        self.turn(case, length).await?;
-        Ok(std::mem::replace(&mut self.measured, Measured::new(self.paved.lane)))
+        let before = std::mem::replace(&mut self.measured, Measured::new(self.paved.lane));
+        let ended = self.turn(case, length).await;
+        let alone = std::mem::replace(&mut self.measured, before);
+        ended.map(|()| alone)
     }
 
     /// Sends the users away, and ends what stands in the way.
@@ -165,15 +202,16 @@ impl Track {
         let cpu = || self.paved.pid().map_or(Ok(Duration::ZERO), Vitals::cpu_of);
         let cpu_before = cpu()?;
         let begin = Instant::now();
-        let deadline = begin + length;
+        let window = Window::of(length);
         let mut calling = JoinSet::new();
         for (number, user) in self.users.iter().take(case.users).enumerate() {
             let user = Arc::clone(user);
-            calling.spawn(call_until(deadline, user, self.tool, number, case.bytes));
+            calling.spawn(call_until(window, user, self.tool, number, case.bytes));
         }
         while let Some(ended) = calling.join_next().await {
-            let latency = ended.context("a user's task died")??;
-            self.measured.latency.add(latency).context("two histograms differ")?;
+            let ridden = ended.context("a user's task died")??;
+            self.measured.latency.add(ridden.latency).context("two histograms differ")?;
+            self.measured.settled += ridden.settled;
         }
         self.measured.time += begin.elapsed();
         self.measured.cpu += cpu()? - cpu_before;
@@ -190,28 +228,31 @@ pub(crate) async fn connect(wire: Wire, url: &str) -> Result<TestClient> {
     connected.with_context(|| format!("no session at {url}"))
 }
 
-/// Calls until the deadline, and says how long each call took.
+/// Calls until a turn is up, and says how long each call took.
 async fn call_until(
-    deadline: Instant,
+    window: Window,
     user: Arc<TestClient>,
     tool: &'static str,
     number: usize,
     bytes: usize,
-) -> Result<Histogram<u64>> {
+) -> Result<Ridden> {
+    let mut settled = 0;
     let mut latency = Histogram::new(3).context("three digits are allowed")?;
     let filling = "x".repeat(bytes);
     let mut count = 0_u64;
-    while Instant::now() < deadline {
+    while Instant::now() < window.until {
         count += 1;
         let message = format!("{number}-{count} {filling}");
         let begin = Instant::now();
         let answer = user.call_tool(tool, &serde_json::json!({ "message": message })).await?;
-        let took = begin.elapsed();
+        let end = Instant::now();
+        let took = end - begin;
+        settled += u64::from(window.contains(end));
         if answer.text() != message {
             bail!("user {number} got the answer to another call");
         }
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         latency.record(nanos).context("the histogram grows by itself")?;
     }
-    Ok(latency)
+    Ok(Ridden { latency, settled })
 }

@@ -2,44 +2,55 @@
 //!
 //! A machine that others use as well is faster in one minute than in the next by more than the ways differ. So both
 //! crowds have their turns one right after the other, on the same processes, and a way is compared with the bare proxy
-//! by round: what is said is the median of the rounds, and where it lies with 95 % confidence.
+//! by round: what is said is the median of the rounds, and where that lies with 95 % confidence.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
 
 use super::{
-    case::Case,
+    case::{Case, Wire},
     chart,
     lane::Lane,
     result::write,
     round::{Track, Turns},
 };
-use crate::stage::Stage;
+use crate::stage::{Process, Stage};
 
-/// The two crowds that are compared.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Crowds {
-    few: Case,
-    many: Case,
+/// From how few users to how many.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(super) struct Growth {
+    wire: Wire,
+    bytes: usize,
+    few: usize,
+    many: usize,
 }
 
 /// What a way did, round by round: calls a second.
+#[derive(Debug, Clone, Serialize)]
 struct Kept {
     lane: Lane,
     few: Vec<f64>,
     many: Vec<f64>,
 }
 
-/// A way in the JSON file. Shares are parts of one.
+/// The JSON file.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    growth: Growth,
+    /// In seconds.
+    turn: f64,
+    lanes: Vec<Row<'a>>,
+}
+
+/// A way in it. Shares are parts of one.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
-    lane: Lane,
-    /// Calls a second: the median of the turns.
-    few: f64,
-    many: f64,
+struct Row<'a> {
+    #[serde(flatten)]
+    kept: &'a Kept,
     share: Spread,
     /// This way's share, by that of the bare proxy in the same round.
     against_proxy: Spread,
@@ -49,131 +60,178 @@ struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 struct Spread {
     median: f64,
-    /// Between these the median of all that could be measured is, with 95 % confidence.
+    /// The median of all rounds that could be had of these processes lies between these, with 95 % confidence.
     low: f64,
     high: f64,
 }
 
-/// Measures the smallest and the largest crowd on every way.
+/// Of fewer values none bounds the median with 95 % confidence: all of five are above it in one of 32 cases.
+const ROUNDS_AT_LEAST: u32 = 6;
+
+/// Checks what is to be compared.
 ///
 /// # Errors
 ///
-/// Where something does not come up, or a call is not answered as it should be.
+/// Where it is too little to be compared.
+pub(super) fn check(lanes: &[Lane], rounds: u32) -> Result<()> {
+    ensure!(
+        lanes.contains(&Lane::BareProxy),
+        "shares are compared with the bare proxy's: add `bare-proxy` to `--lanes`"
+    );
+    ensure!(
+        rounds >= ROUNDS_AT_LEAST,
+        "{rounds} rounds bound no median with 95 % confidence: give `--rounds {ROUNDS_AT_LEAST}` or more"
+    );
+    Ok(())
+}
+
+/// Measures both crowds on every way.
+///
+/// # Errors
+///
+/// Where something does not come up, a call is not answered as it should be, or none is in a whole turn.
 pub(super) async fn measure(
     stage: &Stage,
-    crowds: Crowds,
+    growth: Growth,
     lanes: &[Lane],
     turns: Turns,
     out: &Path,
 ) -> Result<()> {
-    ensure!(lanes.contains(&Lane::BareProxy), "the bare proxy is what the ways are compared with");
-    ensure!(turns.rounds > 0, "no round, nothing to compare");
-    println!("{} and {}", crowds.few, crowds.many);
-    let kept = ride(stage, crowds, lanes, turns).await?;
-    let rows = rows(&kept);
+    println!("{growth}");
+    let kept = ride(stage, growth, lanes, turns).await?;
+    let proxy = kept.iter().find(|kept| kept.lane == Lane::BareProxy);
+    let proxy = proxy.context("the bare proxy has been measured")?.shares();
+    let rows: Vec<_> = kept.iter().map(|kept| Row::new(kept, &proxy)).collect();
     rows.iter().for_each(show);
-    let bar =
-        |row: &Row| chart::Bar { label: row.lane.label().into(), value: row.share.median * 100.0 };
-    let title = format!(
-        "Share of its throughput that each way keeps from {} to {} users, percent",
-        crowds.few.users, crowds.many.users
-    );
-    write(&out.join("share.svg"), &chart::bars(&title, &rows.iter().map(bar).collect::<Vec<_>>()))?;
-    write(&out.join("share.json"), &serde_json::to_string_pretty(&rows)?)
+    let bar = |row: &Row<'_>| chart::Bar {
+        label: row.kept.lane.label().into(),
+        value: row.share.median * 100.0,
+    };
+    let bars: Vec<_> = rows.iter().map(bar).collect();
+    let title = format!("Throughput kept, percent: {growth}");
+    write(&out.join("share.svg"), &chart::bars(&title, &bars))?;
+    let report = Report { growth, turn: turns.length.as_secs_f64(), lanes: rows };
+    write(&out.join("share.json"), &serde_json::to_string_pretty(&report)?)
 }
 
-async fn ride(stage: &Stage, crowds: Crowds, lanes: &[Lane], turns: Turns) -> Result<Vec<Kept>> {
-    let Crowds { few, many } = crowds;
+async fn ride(stage: &Stage, growth: Growth, lanes: &[Lane], turns: Turns) -> Result<Vec<Kept>> {
+    let (_upstream, mut tracks) = pave(stage, growth, lanes, turns).await?;
+    for round in 1..=turns.rounds {
+        for (track, kept) in &mut tracks {
+            // What drifts, or is left behind, does not always tell against the same.
+            let few_first = round % 2 == 0;
+            for is_few in [few_first, !few_first] {
+                let case = growth.case(is_few);
+                let speed = speed(track, case, turns.length).await?;
+                kept.of(is_few).push(speed);
+            }
+        }
+        tracks.rotate_left(1);
+        println!("  round {round} of {}", turns.rounds);
+    }
+    let mut kept: Vec<_> = tracks.into_iter().map(|(_, kept)| kept).collect();
+    kept.sort_by_key(|kept| lanes.iter().position(|&lane| lane == kept.lane));
+    Ok(kept)
+}
+
+/// Every way with the larger crowd on it.
+async fn pave(
+    stage: &Stage,
+    growth: Growth,
+    lanes: &[Lane],
+    turns: Turns,
+) -> Result<(Process, Vec<(Track, Kept)>)> {
+    let many = growth.case(false);
     let upstream = stage.upstream("fast-test", many.wire.flags()).await?;
-    let mut ways = Vec::new();
+    let mut tracks = Vec::new();
     for &lane in lanes {
         let paved = lane.pave(stage, upstream.address(), many.wire).await?;
-        let mut track = Track::new(paved, many, "echo").await?;
+        let track = Track::new(paved, many, "echo").await?;
+        tracks.push((track, Kept { lane, few: Vec::new(), many: Vec::new() }));
+    }
+    for (track, _) in &mut tracks {
         track.warm_up(many, turns).await?;
-        ways.push((track, Kept::nothing(lane)));
     }
-    for round in 0..turns.rounds {
-        for (track, kept) in &mut ways {
-            kept.few.push(calls_per_second(track, few, turns).await?);
-            kept.many.push(calls_per_second(track, many, turns).await?);
-        }
-        // What a way comes after, it does not always come after.
-        ways.reverse();
-        println!("  round {} of {}", round + 1, turns.rounds);
-    }
-    // As they were asked for.
-    ways.sort_by_key(|(_, kept)| lanes.iter().position(|&lane| lane == kept.lane));
-    Ok(ways.into_iter().map(|(_, kept)| kept).collect())
+    Ok((upstream, tracks))
 }
 
-/// Counts what is answered in the time of a turn. Every user has one call under way when it is up: in a short turn,
-/// how long the last of a thousand takes would tell against them.
-async fn calls_per_second(track: &mut Track, case: Case, turns: Turns) -> Result<f64> {
-    let calls = track.turn_alone(case, turns.length).await?.calls();
-    let in_time = calls.saturating_sub(case.users as u64);
-    Ok(in_time as f64 / turns.length.as_secs_f64())
+async fn speed(track: &mut Track, case: Case, length: Duration) -> Result<f64> {
+    let turn = track.turn_alone(case, length).await?;
+    ensure!(
+        turn.settled > 0,
+        "{case}, {}: nothing was answered within a turn of {length:?}: give a longer `--turn`",
+        turn.lane.label()
+    );
+    Ok(turn.settled_per_second(length))
 }
 
-fn rows(kept: &[Kept]) -> Vec<Row> {
-    let proxy = kept.iter().find(|kept| kept.lane == Lane::BareProxy);
-    let proxy = proxy.map(Kept::shares).unwrap_or_default();
-    let row = |kept: &Kept| {
-        let shares = kept.shares();
-        let against = shares.iter().zip(&proxy).map(|(share, proxy)| share / proxy).collect();
-        Row {
-            lane: kept.lane,
-            few: Spread::of(kept.few.clone()).median,
-            many: Spread::of(kept.many.clone()).median,
-            share: Spread::of(shares),
-            against_proxy: Spread::of(against),
-        }
-    };
-    kept.iter().map(row).collect()
-}
-
-fn show(row: &Row) {
+fn show(row: &Row<'_>) {
+    let percent = |part: f64| part * 100.0;
     println!(
         "  {:<28} {:>7.0} and {:>7.0} calls/s, keeps {:.1} % ({:.1} to {:.1}), {:.3} of the bare proxy's share ({:.3} to {:.3})",
-        row.lane.label(),
-        row.few,
-        row.many,
-        row.share.median * 100.0,
-        row.share.low * 100.0,
-        row.share.high * 100.0,
+        row.kept.lane.label(),
+        Spread::of(row.kept.few.clone()).median,
+        Spread::of(row.kept.many.clone()).median,
+        percent(row.share.median),
+        percent(row.share.low),
+        percent(row.share.high),
         row.against_proxy.median,
         row.against_proxy.low,
         row.against_proxy.high,
     );
 }
 
-// === impl Crowds ===
+// === impl Growth ===
 
-impl Crowds {
-    /// The smallest and the largest of them.
+impl Growth {
+    /// From the fewest of `users` to the most.
     ///
     /// # Errors
     ///
     /// Where they are one.
-    pub(super) fn of(cases: &[Case]) -> Result<Self> {
-        let few = cases.iter().min_by_key(|case| case.users);
-        let many = cases.iter().max_by_key(|case| case.users);
-        match (few, many) {
-            (Some(&few), Some(&many)) if few.users < many.users => Ok(Self { few, many }),
-            _ => anyhow::bail!("two crowds are compared: give `--users` twice, as 50 and 1000"),
-        }
+    pub(super) fn new(wire: Wire, bytes: usize, users: &[usize]) -> Result<Self> {
+        let few = users.iter().min().copied().unwrap_or_default();
+        let many = users.iter().max().copied().unwrap_or_default();
+        ensure!(
+            few < many && few > 0,
+            "two crowds are compared, and not {users:?}: give `--users 50 --users 1000`, or others"
+        );
+        Ok(Self { wire, bytes, few, many })
+    }
+
+    const fn case(self, is_few: bool) -> Case {
+        let users = if is_few { self.few } else { self.many };
+        Case { wire: self.wire, bytes: self.bytes, users }
+    }
+}
+
+impl std::fmt::Display for Growth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { wire, bytes, few, many } = self;
+        write!(f, "{wire}, {bytes} B, from {few} to {many} users")
     }
 }
 
 // === impl Kept ===
 
 impl Kept {
-    const fn nothing(lane: Lane) -> Self {
-        Self { lane, few: Vec::new(), many: Vec::new() }
+    const fn of(&mut self, is_few: bool) -> &mut Vec<f64> {
+        if is_few { &mut self.few } else { &mut self.many }
     }
 
     /// By round.
     fn shares(&self) -> Vec<f64> {
         self.few.iter().zip(&self.many).map(|(few, many)| many / few).collect()
+    }
+}
+
+// === impl Row ===
+
+impl<'a> Row<'a> {
+    fn new(kept: &'a Kept, proxy: &[f64]) -> Self {
+        let shares = kept.shares();
+        let against = shares.iter().zip(proxy).map(|(share, proxy)| share / proxy).collect();
+        Self { kept, share: Spread::of(shares), against_proxy: Spread::of(against) }
     }
 }
 
@@ -184,41 +242,74 @@ impl Spread {
     fn of(mut values: Vec<f64>) -> Self {
         values.sort_by(f64::total_cmp);
         let count = values.len();
-        // So many of `count` throws of a coin are heads, or more, in 97.5 of 100 cases.
-        let rank = (count as f64 / 2.0 - 0.98 * (count as f64).sqrt()).max(0.0) as usize;
-        let median = (values[(count - 1) / 2] + values[count / 2]) / 2.0;
-        Self { median, low: values[rank], high: values[count - 1 - rank] }
+        let below = improbable(count);
+        let median = f64::midpoint(values[(count - 1) / 2], values[count / 2]);
+        Self { median, low: values[below], high: values[count - 1 - below] }
     }
+}
+
+/// The most heads that so many throws of a coin show, or fewer, in 2.5 of 100 cases at most; none where there is no
+/// such number.
+fn improbable(throws: usize) -> usize {
+    let mut heads = 0;
+    // Of the probability of just so many, which is too small for a number where there are many throws.
+    let mut logarithm = -(throws as f64) * std::f64::consts::LN_2;
+    let mut so_many_or_fewer = logarithm.exp();
+    while so_many_or_fewer <= 0.025 {
+        logarithm += ((throws - heads) as f64 / (heads + 1) as f64).ln();
+        so_many_or_fewer += logarithm.exp();
+        heads += 1;
+    }
+    heads.saturating_sub(1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::case::Wire, *};
+    use super::*;
 
     #[test]
     fn a_share_is_compared_with_that_of_the_proxy_in_the_same_round() {
-        // The machine is half as fast in the second round, for all of them.
-        let proxy = Kept { lane: Lane::BareProxy, few: vec![100.0, 50.0], many: vec![80.0, 40.0] };
-        let wharf = Kept { lane: Lane::WharfShared, few: vec![90.0, 45.0], many: vec![54.0, 27.0] };
-        let rows = rows(&[proxy, wharf]);
-        assert!((rows[1].share.median - 0.6).abs() < 1e-9, "{rows:?}");
-        assert!((rows[1].against_proxy.median - 0.75).abs() < 1e-9, "{rows:?}");
-        assert!((rows[0].against_proxy.high - 1.0).abs() < 1e-9, "{rows:?}");
+        // The machine is half as fast in every second round, for all of them.
+        let kept = |lane, few: f64, many: f64| {
+            let by_round = |speed: f64| [speed, speed / 2.0].repeat(3);
+            Kept { lane, few: by_round(few), many: by_round(many) }
+        };
+        let proxy = kept(Lane::BareProxy, 100.0, 80.0);
+        let wharf = kept(Lane::WharfShared, 90.0, 54.0);
+        let row = Row::new(&wharf, &proxy.shares());
+        assert!((row.share.median - 0.6).abs() < 1e-9, "{row:?}");
+        assert!((row.against_proxy.low - 0.75).abs() < 1e-9, "{row:?}");
+        assert!((row.against_proxy.high - 0.75).abs() < 1e-9, "{row:?}");
     }
 
     #[test]
     fn the_median_is_the_middle_and_lies_between_values_of_known_ranks() {
         let values: Vec<_> = (1..=100).rev().map(f64::from).collect();
-        assert_eq!(Spread::of(values), Spread { median: 50.5, low: 41.0, high: 60.0 });
-        let three = Spread::of(vec![3.0, 1.0, 2.0]);
-        assert_eq!(three, Spread { median: 2.0, low: 1.0, high: 3.0 });
+        assert_eq!(Spread::of(values), Spread { median: 50.5, low: 40.0, high: 61.0 });
+        let six = Spread::of(vec![3.0, 1.0, 2.0, 6.0, 5.0, 4.0]);
+        assert_eq!(six, Spread { median: 3.5, low: 1.0, high: 6.0 });
+    }
+
+    #[test]
+    fn ranks_are_those_of_tables_of_the_sign_test() {
+        let ranks = [6, 8, 9, 11, 12, 17, 20, 25, 100, 2000].map(improbable);
+        assert_eq!(ranks, [0, 0, 1, 1, 2, 4, 5, 7, 39, 955]);
     }
 
     #[test]
     fn two_crowds_are_compared_and_not_one() {
-        let case = |users| Case { wire: Wire::Json, bytes: 16, users };
-        let crowds = Crowds::of(&[case(1000), case(1), case(50)]).expect("three crowds");
-        assert_eq!((crowds.few.users, crowds.many.users), (1, 1000));
-        assert!(Crowds::of(&[case(50)]).is_err());
+        let growth = |users: &[usize]| Growth::new(Wire::Json, 16, users);
+        let some = growth(&[1000, 1, 50]).expect("three crowds");
+        assert_eq!((some.case(true).users, some.case(false).users), (1, 1000));
+        assert!(growth(&[50]).is_err() && growth(&[50, 50]).is_err() && growth(&[]).is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_refused_with_what_to_do() {
+        let refused =
+            |lanes: &[Lane], rounds| check(lanes, rounds).expect_err("is refused").to_string();
+        assert!(refused(&[Lane::WharfShared], 6).contains("add `bare-proxy`"));
+        assert!(refused(&Lane::ALL, 5).contains("`--rounds 6`"));
+        assert!(check(&Lane::ALL, 6).is_ok());
     }
 }
