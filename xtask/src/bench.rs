@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 mod case;
 mod chart;
@@ -76,14 +76,14 @@ enum Subject {
 }
 
 impl Args {
-    fn growth(&self) -> Result<share::Growth> {
-        ensure!(
-            !self.at_once,
-            "`share` compares turns that follow one another: leave `--at-once` out"
-        );
+    const fn turns(&self) -> round::Turns {
+        let length = Duration::from_millis(self.turn);
+        round::Turns { rounds: self.rounds, length, are_at_once: self.at_once }
+    }
+
+    fn comparison(&self) -> Result<share::Comparison<'_>> {
         let growth = share::Growth::new(self.wire[0], self.bytes[0], &self.users)?;
-        share::check(&self.lanes, self.rounds)?;
-        Ok(growth)
+        share::Comparison::new(growth, &self.lanes, self.turns())
     }
 }
 
@@ -94,15 +94,14 @@ impl Args {
 /// Where something cannot be built or started, or answers wrongly.
 pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Result<()> {
     if args.subject == Subject::Share {
-        // Told before anything is built for it.
-        args.growth()?;
+        // What is wrong with it is told before anything is built for it.
+        args.comparison()?;
     }
     let stage = set(args.build)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot set up the runtime")?;
     let out = args.out.clone().unwrap_or_else(|| stage.target().join("bench"));
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let length = Duration::from_millis(args.turn);
-    let turns = round::Turns { rounds: args.rounds, length, are_at_once: args.at_once };
+    let turns = args.turns();
     match args.subject {
         Subject::Calls => {
             let cases = case::Case::all(&args.wire, &args.bytes, &args.users);
@@ -110,8 +109,8 @@ pub(crate) fn run(args: &Args, set: impl FnOnce(Build) -> Result<Stage>) -> Resu
             result::publish(&results, &out)
         }
         Subject::Share => {
-            let measuring = share::measure(&stage, args.growth()?, &args.lanes, turns, &out);
-            runtime.block_on(measuring)
+            let comparison = args.comparison()?;
+            runtime.block_on(comparison.measure(&stage, &out))
         }
         Subject::Idle => {
             let pairs = args.count.iter().max().copied().unwrap_or_default();

@@ -26,8 +26,8 @@ struct Idle {
     kernel_sockets: u64,
 }
 
-/// Sessions before the count begins, so that what is allocated once is not counted, and no page that is there already
-/// has room for many of them: those of 2 MiB hold three hundred pairs each.
+/// Sessions before the count begins, so that what is allocated once is not counted, and what a few large pages have room
+/// for is no great part of what is.
 const WARM_UP: usize = 5000;
 
 /// Opens pairs of sessions, lets them be, and weighs them.

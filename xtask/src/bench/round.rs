@@ -34,9 +34,11 @@ pub(crate) struct Measured {
     /// Of the process in the way; zero where there is none.
     pub(crate) cpu: Duration,
     pub(crate) time: Duration,
-    /// Answers in the last three quarters of each turn: a turn begins with no call under way and is up with one of each
-    /// user, and what is done of those when it is counts for nothing, unless as much is done when counting begins.
-    pub(super) settled: u64,
+    /// Answers in the last three quarters of each turn. A turn begins with no call under way and is up with one of each
+    /// user, which is not counted: nor is, then, what comes of as many at its beginning.
+    settled: u64,
+    /// How long those were counted.
+    settled_time: Duration,
 }
 
 /// What was measured in one case.
@@ -100,16 +102,7 @@ pub(super) async fn ride(
     lanes: &[Lane],
     turns: Turns,
 ) -> Result<(Process, Vec<Track>)> {
-    let upstream = stage.upstream("fast-test", case.wire.flags()).await?;
-    let mut tracks = Vec::new();
-    for lane in lanes {
-        let paved = lane.pave(stage, upstream.address(), case.wire).await?;
-        tracks.push(Track::new(paved, case, "echo").await?);
-    }
-    // Once without counting, so that every connection is there.
-    for track in &mut tracks {
-        track.warm_up(case, turns).await?;
-    }
+    let (upstream, mut tracks) = pave(stage, case, lanes, turns).await?;
     for _ in 0..turns.rounds {
         let riding = tracks.iter_mut().map(|track| track.turn(case, turns.length));
         if turns.are_at_once {
@@ -123,12 +116,43 @@ pub(super) async fn ride(
     Ok((upstream, tracks))
 }
 
+/// Puts the users of a case on the ways to an upstream, and uses each once without counting, so that every connection
+/// is there.
+///
+/// # Errors
+///
+/// As [`ride`].
+pub(super) async fn pave(
+    stage: &Stage,
+    case: Case,
+    lanes: &[Lane],
+    turns: Turns,
+) -> Result<(Process, Vec<Track>)> {
+    let upstream = stage.upstream("fast-test", case.wire.flags()).await?;
+    let mut tracks = Vec::new();
+    for lane in lanes {
+        let paved = lane.pave(stage, upstream.address(), case.wire).await?;
+        tracks.push(Track::new(paved, case, "echo").await?);
+    }
+    for track in &mut tracks {
+        track.warm_up(case, turns).await?;
+    }
+    Ok((upstream, tracks))
+}
+
 // === impl Measured ===
 
 impl Measured {
     fn new(lane: Lane) -> Self {
         let latency = Histogram::new(3).expect("three digits are allowed");
-        Self { lane, latency, cpu: Duration::ZERO, time: Duration::ZERO, settled: 0 }
+        Self {
+            lane,
+            latency,
+            cpu: Duration::ZERO,
+            time: Duration::ZERO,
+            settled: 0,
+            settled_time: Duration::ZERO,
+        }
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -143,9 +167,9 @@ impl Measured {
         self.calls() as f64 / self.time.as_secs_f64()
     }
 
-    /// Answers a second while as many calls were under way as there were users, in a turn of this length.
-    pub(super) fn settled_per_second(&self, length: Duration) -> f64 {
-        self.settled as f64 / (length * 3 / 4).as_secs_f64()
+    /// Answers a second while as many calls were under way as there were users.
+    pub(super) fn settled_throughput(&self) -> f64 {
+        self.settled as f64 / self.settled_time.as_secs_f64()
     }
 
     pub(crate) fn quantile(&self, quantile: f64) -> Duration {
@@ -156,9 +180,7 @@ impl Measured {
 // === impl Window ===
 
 impl Window {
-    /// Of a turn that begins now.
-    fn of(length: Duration) -> Self {
-        let begin = Instant::now();
+    fn of_turn(begin: Instant, length: Duration) -> Self {
         Self { from: begin + length / 4, until: begin + length }
     }
 
@@ -202,7 +224,7 @@ impl Track {
         let cpu = || self.paved.pid().map_or(Ok(Duration::ZERO), Vitals::cpu_of);
         let cpu_before = cpu()?;
         let begin = Instant::now();
-        let window = Window::of(length);
+        let window = Window::of_turn(begin, length);
         let mut calling = JoinSet::new();
         for (number, user) in self.users.iter().take(case.users).enumerate() {
             let user = Arc::clone(user);
@@ -214,6 +236,7 @@ impl Track {
             self.measured.settled += ridden.settled;
         }
         self.measured.time += begin.elapsed();
+        self.measured.settled_time += window.until - window.from;
         self.measured.cpu += cpu()? - cpu_before;
         Ok(())
     }
@@ -255,4 +278,17 @@ async fn call_until(
         latency.record(nanos).context("the histogram grows by itself")?;
     }
     Ok(Ridden { latency, settled })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_counted_from_a_quarter_of_a_turn_until_it_is_up() {
+        let begin = Instant::now();
+        let window = Window::of_turn(begin, Duration::from_millis(400));
+        let is_counted = |millis| window.contains(begin + Duration::from_millis(millis));
+        assert_eq!([99, 100, 399, 400].map(is_counted), [false, true, true, false]);
+    }
 }

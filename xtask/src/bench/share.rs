@@ -4,7 +4,7 @@
 //! crowds have their turns one right after the other, on the same processes, and a way is compared with the bare proxy
 //! by round: what is said is the median of the rounds, and where that lies with 95 % confidence.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
@@ -14,9 +14,17 @@ use super::{
     chart,
     lane::Lane,
     result::write,
-    round::{Track, Turns},
+    round::{Track, Turns, pave},
 };
-use crate::stage::{Process, Stage};
+use crate::stage::Stage;
+
+/// What is compared, and how.
+#[derive(Debug)]
+pub(super) struct Comparison<'a> {
+    growth: Growth,
+    lanes: &'a [Lane],
+    turns: Turns,
+}
 
 /// From how few users to how many.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -68,101 +76,16 @@ struct Spread {
 /// Of fewer values none bounds the median with 95 % confidence: all of five are above it in one of 32 cases.
 const ROUNDS_AT_LEAST: u32 = 6;
 
-/// Checks what is to be compared.
-///
-/// # Errors
-///
-/// Where it is too little to be compared.
-pub(super) fn check(lanes: &[Lane], rounds: u32) -> Result<()> {
+async fn speed(track: &mut Track, case: Case, turns: Turns) -> Result<f64> {
+    let turn = track.turn_alone(case, turns.length).await?;
+    let speed = turn.settled_throughput();
     ensure!(
-        lanes.contains(&Lane::BareProxy),
-        "shares are compared with the bare proxy's: add `bare-proxy` to `--lanes`"
+        speed > 0.0,
+        "{case}, {}: nothing was answered in the last three quarters of a turn of {:?}: give a longer `--turn`",
+        turn.lane.label(),
+        turns.length
     );
-    ensure!(
-        rounds >= ROUNDS_AT_LEAST,
-        "{rounds} rounds bound no median with 95 % confidence: give `--rounds {ROUNDS_AT_LEAST}` or more"
-    );
-    Ok(())
-}
-
-/// Measures both crowds on every way.
-///
-/// # Errors
-///
-/// Where something does not come up, a call is not answered as it should be, or none is in a whole turn.
-pub(super) async fn measure(
-    stage: &Stage,
-    growth: Growth,
-    lanes: &[Lane],
-    turns: Turns,
-    out: &Path,
-) -> Result<()> {
-    println!("{growth}");
-    let kept = ride(stage, growth, lanes, turns).await?;
-    let proxy = kept.iter().find(|kept| kept.lane == Lane::BareProxy);
-    let proxy = proxy.context("the bare proxy has been measured")?.shares();
-    let rows: Vec<_> = kept.iter().map(|kept| Row::new(kept, &proxy)).collect();
-    rows.iter().for_each(show);
-    let bar = |row: &Row<'_>| chart::Bar {
-        label: row.kept.lane.label().into(),
-        value: row.share.median * 100.0,
-    };
-    let bars: Vec<_> = rows.iter().map(bar).collect();
-    let title = format!("Throughput kept, percent: {growth}");
-    write(&out.join("share.svg"), &chart::bars(&title, &bars))?;
-    let report = Report { growth, turn: turns.length.as_secs_f64(), lanes: rows };
-    write(&out.join("share.json"), &serde_json::to_string_pretty(&report)?)
-}
-
-async fn ride(stage: &Stage, growth: Growth, lanes: &[Lane], turns: Turns) -> Result<Vec<Kept>> {
-    let (_upstream, mut tracks) = pave(stage, growth, lanes, turns).await?;
-    for round in 1..=turns.rounds {
-        for (track, kept) in &mut tracks {
-            // What drifts, or is left behind, does not always tell against the same.
-            let few_first = round % 2 == 0;
-            for is_few in [few_first, !few_first] {
-                let case = growth.case(is_few);
-                let speed = speed(track, case, turns.length).await?;
-                kept.of(is_few).push(speed);
-            }
-        }
-        tracks.rotate_left(1);
-        println!("  round {round} of {}", turns.rounds);
-    }
-    let mut kept: Vec<_> = tracks.into_iter().map(|(_, kept)| kept).collect();
-    kept.sort_by_key(|kept| lanes.iter().position(|&lane| lane == kept.lane));
-    Ok(kept)
-}
-
-/// Every way with the larger crowd on it.
-async fn pave(
-    stage: &Stage,
-    growth: Growth,
-    lanes: &[Lane],
-    turns: Turns,
-) -> Result<(Process, Vec<(Track, Kept)>)> {
-    let many = growth.case(false);
-    let upstream = stage.upstream("fast-test", many.wire.flags()).await?;
-    let mut tracks = Vec::new();
-    for &lane in lanes {
-        let paved = lane.pave(stage, upstream.address(), many.wire).await?;
-        let track = Track::new(paved, many, "echo").await?;
-        tracks.push((track, Kept { lane, few: Vec::new(), many: Vec::new() }));
-    }
-    for (track, _) in &mut tracks {
-        track.warm_up(many, turns).await?;
-    }
-    Ok((upstream, tracks))
-}
-
-async fn speed(track: &mut Track, case: Case, length: Duration) -> Result<f64> {
-    let turn = track.turn_alone(case, length).await?;
-    ensure!(
-        turn.settled > 0,
-        "{case}, {}: nothing was answered within a turn of {length:?}: give a longer `--turn`",
-        turn.lane.label()
-    );
-    Ok(turn.settled_per_second(length))
+    Ok(speed)
 }
 
 fn show(row: &Row<'_>) {
@@ -179,6 +102,73 @@ fn show(row: &Row<'_>) {
         row.against_proxy.low,
         row.against_proxy.high,
     );
+}
+
+// === impl Comparison ===
+
+impl<'a> Comparison<'a> {
+    /// # Errors
+    ///
+    /// Where nothing can be told from it.
+    pub(super) fn new(growth: Growth, lanes: &'a [Lane], turns: Turns) -> Result<Self> {
+        ensure!(
+            lanes.contains(&Lane::BareProxy),
+            "shares are compared with the bare proxy's: add `bare-proxy` to `--lanes`"
+        );
+        ensure!(
+            turns.rounds >= ROUNDS_AT_LEAST,
+            "{} rounds bound no median with 95 % confidence: give `--rounds {ROUNDS_AT_LEAST}` or more",
+            turns.rounds
+        );
+        ensure!(
+            !turns.are_at_once,
+            "turns that follow one another are compared: leave `--at-once` out"
+        );
+        ensure!(!turns.length.is_zero(), "nothing is answered in no time: give a longer `--turn`");
+        Ok(Self { growth, lanes, turns })
+    }
+
+    /// Measures both crowds on every way.
+    ///
+    /// # Errors
+    ///
+    /// Where something does not come up, a call is not answered as it should be, or none is in a whole turn.
+    pub(super) async fn measure(&self, stage: &Stage, out: &Path) -> Result<()> {
+        let growth = self.growth;
+        println!("{growth}");
+        let kept = self.ride(stage).await?;
+        let proxy = kept.iter().find(|kept| kept.lane == Lane::BareProxy);
+        let proxy = proxy.context("the bare proxy has been measured")?.shares();
+        let rows: Vec<_> = kept.iter().map(|kept| Row::new(kept, &proxy)).collect();
+        rows.iter().for_each(show);
+        let bars: Vec<_> = rows.iter().map(Row::bar).collect();
+        let title = format!("Throughput kept, percent: {growth}");
+        write(&out.join("share.svg"), &chart::bars(&title, &bars))?;
+        let report = Report { growth, turn: self.turns.length.as_secs_f64(), lanes: rows };
+        write(&out.join("share.json"), &serde_json::to_string_pretty(&report)?)
+    }
+
+    async fn ride(&self, stage: &Stage) -> Result<Vec<Kept>> {
+        let Self { growth, lanes, turns } = *self;
+        let (_upstream, tracks) = pave(stage, growth.case(false), lanes, turns).await?;
+        let nothing = |&lane| Kept { lane, few: Vec::new(), many: Vec::new() };
+        let mut ways: Vec<_> = tracks.into_iter().zip(lanes.iter().map(nothing)).collect();
+        for round in 0..turns.rounds as usize {
+            // What drifts, or is left behind, does not always tell against the same: each way is in each place with
+            // either crowd first.
+            let few_first = (round / lanes.len()).is_multiple_of(2);
+            for (track, kept) in &mut ways {
+                for is_few in [few_first, !few_first] {
+                    kept.of(is_few).push(speed(track, growth.case(is_few), turns).await?);
+                }
+            }
+            ways.rotate_left(1);
+            println!("  round {} of {}", round + 1, turns.rounds);
+        }
+        let mut kept: Vec<_> = ways.into_iter().map(|(_, kept)| kept).collect();
+        kept.sort_by_key(|kept| lanes.iter().position(|&lane| lane == kept.lane));
+        Ok(kept)
+    }
 }
 
 // === impl Growth ===
@@ -233,6 +223,11 @@ impl<'a> Row<'a> {
         let against = shares.iter().zip(proxy).map(|(share, proxy)| share / proxy).collect();
         Self { kept, share: Spread::of(shares), against_proxy: Spread::of(against) }
     }
+
+    fn bar(&self) -> chart::Bar {
+        let label = self.kept.lane.label().into();
+        chart::Bar { label, value: self.share.median * 100.0 }
+    }
 }
 
 // === impl Spread ===
@@ -248,8 +243,8 @@ impl Spread {
     }
 }
 
-/// The most heads that so many throws of a coin show, or fewer, in 2.5 of 100 cases at most; none where there is no
-/// such number.
+/// The most heads that so many throws of a coin show, or fewer, in 2.5 of 100 cases at most; zero, too, where there is
+/// no such number, which is so below [`ROUNDS_AT_LEAST`].
 fn improbable(throws: usize) -> usize {
     let mut heads = 0;
     // Of the probability of just so many, which is too small for a number where there are many throws.
@@ -265,19 +260,23 @@ fn improbable(throws: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
     fn a_share_is_compared_with_that_of_the_proxy_in_the_same_round() {
-        // The machine is half as fast in every second round, for all of them.
-        let kept = |lane, few: f64, many: f64| {
-            let by_round = |speed: f64| [speed, speed / 2.0].repeat(3);
-            Kept { lane, few: by_round(few), many: by_round(many) }
+        // The machine is half as fast in every second round by when the many have their turn.
+        let kept = |lane, few: f64, many: f64| Kept {
+            lane,
+            few: vec![few; 6],
+            many: [many, many / 2.0].repeat(3),
         };
         let proxy = kept(Lane::BareProxy, 100.0, 80.0);
         let wharf = kept(Lane::WharfShared, 90.0, 54.0);
         let row = Row::new(&wharf, &proxy.shares());
-        assert!((row.share.median - 0.6).abs() < 1e-9, "{row:?}");
+        assert!((row.share.high - 0.6).abs() < 1e-9, "{row:?}");
+        assert!((row.share.low - 0.3).abs() < 1e-9, "{row:?}");
         assert!((row.against_proxy.low - 0.75).abs() < 1e-9, "{row:?}");
         assert!((row.against_proxy.high - 0.75).abs() < 1e-9, "{row:?}");
     }
@@ -306,10 +305,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_is_refused_with_what_to_do() {
-        let refused =
-            |lanes: &[Lane], rounds| check(lanes, rounds).expect_err("is refused").to_string();
-        assert!(refused(&[Lane::WharfShared], 6).contains("add `bare-proxy`"));
-        assert!(refused(&Lane::ALL, 5).contains("`--rounds 6`"));
-        assert!(check(&Lane::ALL, 6).is_ok());
+        let growth = Growth::new(Wire::Json, 16, &[1, 2]).expect("two crowds");
+        let turns = |rounds, millis, are_at_once| Turns {
+            rounds,
+            length: Duration::from_millis(millis),
+            are_at_once,
+        };
+        let refused = |lanes: &[Lane], turns| {
+            Comparison::new(growth, lanes, turns).expect_err("is refused").to_string()
+        };
+        assert!(refused(&[Lane::WharfShared], turns(6, 1, false)).contains("add `bare-proxy`"));
+        assert!(refused(&Lane::ALL, turns(5, 1, false)).contains("`--rounds 6`"));
+        assert!(refused(&Lane::ALL, turns(6, 1, true)).contains("`--at-once`"));
+        assert!(refused(&Lane::ALL, turns(6, 0, false)).contains("`--turn`"));
+        assert!(Comparison::new(growth, &Lane::ALL, turns(6, 1, false)).is_ok());
     }
 }
