@@ -86,7 +86,7 @@ pub(super) async fn measure(
             sites.push(Site::set(stage, held, count).await?);
         }
         // Once all are there: connections that nobody uses meanwhile are not kept.
-        for site in &mut sites {
+        for site in &sites {
             site.track.warm_up(CASE, turns).await?;
         }
         for _ in 0..turns.rounds {

@@ -134,7 +134,7 @@ pub(super) async fn pave(
         let paved = lane.pave(stage, upstream.address(), case.wire).await?;
         tracks.push(Track::new(paved, case, "echo").await?);
     }
-    for track in &mut tracks {
+    for track in &tracks {
         track.warm_up(case, turns).await?;
     }
     Ok((upstream, tracks))
@@ -153,6 +153,15 @@ impl Measured {
             settled: 0,
             settled_time: Duration::ZERO,
         }
+    }
+
+    fn add(&mut self, turn: Self) -> Result<()> {
+        self.latency.add(turn.latency).context("two histograms differ")?;
+        self.cpu += turn.cpu;
+        self.time += turn.time;
+        self.settled += turn.settled;
+        self.settled_time += turn.settled_time;
+        Ok(())
     }
 
     pub(crate) fn calls(&self) -> u64 {
@@ -201,16 +210,8 @@ impl Track {
         Ok(Self { paved, users, tool, measured })
     }
 
-    pub(super) async fn warm_up(&mut self, case: Case, turns: Turns) -> Result<()> {
+    pub(super) async fn warm_up(&self, case: Case, turns: Turns) -> Result<()> {
         self.turn_alone(case, turns.length / 4).await.map(drop)
-    }
-
-    /// A turn that is told of by itself.
-    pub(super) async fn turn_alone(&mut self, case: Case, length: Duration) -> Result<Measured> {
-        let before = std::mem::replace(&mut self.measured, Measured::new(self.paved.lane));
-        let ended = self.turn(case, length).await;
-        let alone = std::mem::replace(&mut self.measured, before);
-        ended.map(|()| alone)
     }
 
     /// Sends the users away, and ends what stands in the way.
@@ -219,8 +220,15 @@ impl Track {
         self.paved.end().await
     }
 
-    /// Lets as many users as the case has call without a pause, for a while.
+    /// A turn that counts for what is measured on the way.
     pub(super) async fn turn(&mut self, case: Case, length: Duration) -> Result<()> {
+        let turn = self.turn_alone(case, length).await?;
+        self.measured.add(turn)
+    }
+
+    /// Lets as many users as the case has call without a pause, for a while.
+    pub(super) async fn turn_alone(&self, case: Case, length: Duration) -> Result<Measured> {
+        let mut turn = Measured::new(self.paved.lane);
         let cpu = || self.paved.pid().map_or(Ok(Duration::ZERO), Vitals::cpu_of);
         let cpu_before = cpu()?;
         let begin = Instant::now();
@@ -232,13 +240,13 @@ impl Track {
         }
         while let Some(ended) = calling.join_next().await {
             let ridden = ended.context("a user's task died")??;
-            self.measured.latency.add(ridden.latency).context("two histograms differ")?;
-            self.measured.settled += ridden.settled;
+            turn.latency.add(ridden.latency).context("two histograms differ")?;
+            turn.settled += ridden.settled;
         }
-        self.measured.time += begin.elapsed();
-        self.measured.settled_time += window.until - window.from;
-        self.measured.cpu += cpu()? - cpu_before;
-        Ok(())
+        turn.time = begin.elapsed();
+        turn.settled_time = window.until - window.from;
+        turn.cpu = cpu()? - cpu_before;
+        Ok(turn)
     }
 }
 

@@ -76,7 +76,7 @@ struct Spread {
 /// Of fewer values none bounds the median with 95 % confidence: all of five are above it in one of 32 cases.
 const ROUNDS_AT_LEAST: u32 = 6;
 
-async fn speed(track: &mut Track, case: Case, turns: Turns) -> Result<f64> {
+async fn speed(track: &Track, case: Case, turns: Turns) -> Result<f64> {
     let turn = track.turn_alone(case, turns.length).await?;
     let speed = turn.settled_throughput();
     ensure!(
