@@ -35,6 +35,13 @@ pub(super) struct Growth {
     many: usize,
 }
 
+/// Who calls.
+#[derive(Debug, Clone, Copy)]
+enum Crowd {
+    Few,
+    Many,
+}
+
 /// What a way did, round by round: calls a second.
 #[derive(Debug, Clone, Serialize)]
 struct Kept {
@@ -150,16 +157,19 @@ impl<'a> Comparison<'a> {
 
     async fn ride(&self, stage: &Stage) -> Result<Vec<Kept>> {
         let Self { growth, lanes, turns } = *self;
-        let (_upstream, tracks) = pave(stage, growth.case(false), lanes, turns).await?;
+        let (_upstream, tracks) = pave(stage, growth.case(Crowd::Many), lanes, turns).await?;
         let nothing = |&lane| Kept { lane, few: Vec::new(), many: Vec::new() };
         let mut ways: Vec<_> = tracks.into_iter().zip(lanes.iter().map(nothing)).collect();
         for round in 0..turns.rounds as usize {
             // What drifts, or is left behind, does not always tell against the same: each way is in each place with
             // either crowd first.
-            let few_first = (round / lanes.len()).is_multiple_of(2);
+            let crowds = match (round / lanes.len()).is_multiple_of(2) {
+                true => [Crowd::Few, Crowd::Many],
+                false => [Crowd::Many, Crowd::Few],
+            };
             for (track, kept) in &mut ways {
-                for is_few in [few_first, !few_first] {
-                    kept.of(is_few).push(speed(track, growth.case(is_few), turns).await?);
+                for crowd in crowds {
+                    kept.of(crowd).push(speed(track, growth.case(crowd), turns).await?);
                 }
             }
             ways.rotate_left(1);
@@ -189,8 +199,11 @@ impl Growth {
         Ok(Self { wire, bytes, few, many })
     }
 
-    const fn case(self, is_few: bool) -> Case {
-        let users = if is_few { self.few } else { self.many };
+    const fn case(self, crowd: Crowd) -> Case {
+        let users = match crowd {
+            Crowd::Few => self.few,
+            Crowd::Many => self.many,
+        };
         Case { wire: self.wire, bytes: self.bytes, users }
     }
 }
@@ -205,8 +218,11 @@ impl std::fmt::Display for Growth {
 // === impl Kept ===
 
 impl Kept {
-    const fn of(&mut self, is_few: bool) -> &mut Vec<f64> {
-        if is_few { &mut self.few } else { &mut self.many }
+    const fn of(&mut self, crowd: Crowd) -> &mut Vec<f64> {
+        match crowd {
+            Crowd::Few => &mut self.few,
+            Crowd::Many => &mut self.many,
+        }
     }
 
     /// By round.
@@ -299,7 +315,7 @@ mod tests {
     fn two_crowds_are_compared_and_not_one() {
         let growth = |users: &[usize]| Growth::new(Wire::Json, 16, users);
         let some = growth(&[1000, 1, 50]).expect("three crowds");
-        assert_eq!((some.case(true).users, some.case(false).users), (1, 1000));
+        assert_eq!((some.case(Crowd::Few).users, some.case(Crowd::Many).users), (1, 1000));
         assert!(growth(&[50]).is_err() && growth(&[50, 50]).is_err() && growth(&[]).is_err());
     }
 
