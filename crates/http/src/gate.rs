@@ -1,9 +1,10 @@
-//! What wakes the task that drives a connection.
+//! What wakes the task that drives a connection, and what the connection's parts
+//! tell each other.
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     task::{Wake, Waker},
 };
@@ -14,25 +15,40 @@ use futures_util::task::{ArcWake, AtomicWaker};
 /// while it is driven: then it is driven once more instead. The parts of a
 /// connection wake each other all the time.
 ///
-/// It is the driver's waker itself: what comes over the network rings it first,
-/// and one place less in memory is one cache miss less where many connections
-/// take turns.
+/// It is the driver's waker itself, and holds all that the parts have to tell:
+/// what comes over the network rings it first, and one place less in memory is
+/// one cache miss less where many connections take turns.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// Of the bits below.
     state: AtomicU8,
+    notes: Notes,
     task: AtomicWaker,
 }
 
-/// The bell of who uses a connection.
-#[derive(Debug)]
-struct UserBell(Arc<Gate>);
+/// What the parts of a connection have told each other.
+#[derive(Debug, Default)]
+pub(crate) struct Notes(AtomicU8);
+
+/// One thing that can be told.
+#[derive(Debug, Clone, Copy)]
+#[repr(u8)]
+pub(crate) enum Note {
+    /// The answer to a request was meant by a wake-up.
+    Answer = 1,
+    /// So was the server's stop.
+    Stop = 2,
+    /// Something has been read since it was last acknowledged.
+    Owed = 4,
+    /// It is to be acknowledged once there is nothing more to read.
+    CalledIn = 8,
+}
 
 /// The bell of a part of a connection that is polled by somebody else, whenever
 /// anything happens: the part finds out here whether it was meant.
 #[derive(Debug)]
 pub(crate) struct Signal {
-    is_given: AtomicBool,
+    note: Note,
     gate: Arc<Gate>,
 }
 
@@ -45,9 +61,8 @@ pub(crate) const AT_A_STRETCH: usize = 4;
 const DRIVEN: u8 = 1;
 /// There is something to do for the driver.
 pub(crate) const DRIVER: u8 = 2;
-/// There is something for who uses the connection, or for one who is told apart
-/// by a [`Signal`].
-pub(crate) const USER: u8 = 4;
+/// There is something for a part that is told apart by a [`Signal`].
+const PART: u8 = 4;
 
 // === impl Gate ===
 
@@ -57,9 +72,8 @@ impl Gate {
         Waker::from(Arc::clone(self))
     }
 
-    /// The waker of who uses the connection.
-    pub(crate) fn user_bell(self: &Arc<Self>) -> Waker {
-        Waker::from(Arc::new(UserBell(Arc::clone(self))))
+    pub(crate) const fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// Wakes this task from now on.
@@ -75,7 +89,7 @@ impl Gate {
     /// Ends it. What is `unseen` stays to be seen to, as does what the driver
     /// has been woken for meanwhile.
     pub(crate) fn leave(&self, unseen: u8) {
-        self.state.fetch_and(!(DRIVEN | USER), Ordering::SeqCst);
+        self.state.fetch_and(!(DRIVEN | PART), Ordering::SeqCst);
         if unseen != 0 {
             self.state.fetch_or(unseen, Ordering::SeqCst);
         }
@@ -114,39 +128,46 @@ impl Wake for Gate {
     }
 }
 
-// === impl UserBell ===
+// === impl Notes ===
 
-impl Wake for UserBell {
-    fn wake(self: Arc<Self>) {
-        self.0.ring(USER);
+impl Notes {
+    pub(crate) fn make(&self, note: Note) {
+        self.0.fetch_or(note as u8, Ordering::SeqCst);
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.ring(USER);
+    /// Whether it has been made, and not been taken back since.
+    pub(crate) fn has(&self, note: Note) -> bool {
+        self.0.load(Ordering::SeqCst) & note as u8 != 0
+    }
+
+    /// Takes it back; whether there was anything to take.
+    pub(crate) fn take(&self, note: Note) -> bool {
+        self.has(note) && self.0.fetch_and(!(note as u8), Ordering::SeqCst) & note as u8 != 0
     }
 }
 
 // === impl Signal ===
 
 impl Signal {
-    pub(crate) fn of(gate: &Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { is_given: AtomicBool::new(false), gate: Arc::clone(gate) })
+    /// For what `note` tells of.
+    pub(crate) fn new(note: Note, gate: &Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { note, gate: Arc::clone(gate) })
     }
 
     /// Gives it to who is polled anyhow.
     pub(crate) fn give(&self) {
-        self.is_given.store(true, Ordering::SeqCst);
+        self.gate.notes.make(self.note);
     }
 
     /// Whether it has been given since it was last asked.
     pub(crate) fn take(&self) -> bool {
-        self.is_given.load(Ordering::SeqCst) && self.is_given.swap(false, Ordering::SeqCst)
+        self.gate.notes.take(self.note)
     }
 }
 
 impl ArcWake for Signal {
     fn wake_by_ref(signal: &Arc<Self>) {
         signal.give();
-        signal.gate.ring(USER);
+        signal.gate.ring(PART);
     }
 }

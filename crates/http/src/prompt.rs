@@ -10,10 +10,7 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -26,7 +23,10 @@ use hyper_util::{
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::gather::Gather;
+use crate::{
+    gate::{Gate, Note},
+    gather::Gather,
+};
 
 /// Connects as [`HttpConnector`] does.
 #[derive(Debug, Clone)]
@@ -47,15 +47,7 @@ pub(crate) struct Prompt {
 #[derive(Debug, Clone)]
 pub(crate) struct Promptness {
     is_prompt: bool,
-    debt: Arc<Debt>,
-}
-
-#[derive(Debug, Default)]
-struct Debt {
-    /// Something has been read since it was last acknowledged.
-    is_owed: AtomicBool,
-    /// To be acknowledged once there is nothing more to read.
-    is_called_in: AtomicBool,
+    gate: Arc<Gate>,
 }
 
 // === impl PromptConnector ===
@@ -82,8 +74,8 @@ impl Service<Uri> for PromptConnector {
 // === impl Prompt ===
 
 impl Prompt {
-    pub(crate) fn promptness(&self) -> Promptness {
-        self.promptness.clone()
+    pub(crate) const fn promptness(&self) -> &Promptness {
+        &self.promptness
     }
 
     /// Acknowledges what has been read. The system takes the option back by
@@ -100,32 +92,36 @@ impl Prompt {
 impl Promptness {
     fn new(is_prompt: bool) -> Self {
         let can_be = cfg!(any(target_os = "linux", target_os = "android"));
-        Self { is_prompt: is_prompt && can_be, debt: Arc::default() }
+        Self { is_prompt: is_prompt && can_be, gate: Arc::default() }
+    }
+
+    /// The gate of the connection.
+    pub(crate) const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     /// Has what was read acknowledged the next time that there is nothing to
     /// read; whether there is anything to be acknowledged.
     pub(crate) fn call_in(&self) -> bool {
-        let is_owed = self.is_prompt && self.debt.is_owed.load(Ordering::Relaxed);
+        let is_owed = self.is_prompt && self.gate.notes().has(Note::Owed);
         if is_owed {
-            self.debt.is_called_in.store(true, Ordering::Relaxed);
+            self.gate.notes().make(Note::CalledIn);
         }
         is_owed
     }
 
     /// What was read is acknowledged by what is sent now.
     pub(crate) fn forgive(&self) {
-        self.debt.is_owed.store(false, Ordering::Relaxed);
+        self.gate.notes().take(Note::Owed);
     }
 
     fn owe(&self) {
-        self.debt.is_owed.store(true, Ordering::Relaxed);
+        self.gate.notes().make(Note::Owed);
     }
 
     /// Whether it is to be paid now.
     fn is_due(&self) -> bool {
-        self.debt.is_called_in.swap(false, Ordering::Relaxed)
-            && self.debt.is_owed.swap(false, Ordering::Relaxed)
+        self.gate.notes().take(Note::CalledIn) && self.gate.notes().take(Note::Owed)
     }
 }
 

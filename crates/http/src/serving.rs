@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     Handle,
-    gate::{AT_A_STRETCH, Gate, Signal},
+    gate::{AT_A_STRETCH, Gate, Note, Signal},
     gather::Gather,
     head_timer::HeadTimer,
 };
@@ -33,6 +33,7 @@ struct Serving<C> {
     connection: C,
     /// Until it has come.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    /// Looked at where the gate says that it has been given.
     stop_signal: Arc<Signal>,
     gate: Arc<Gate>,
     bell: Waker,
@@ -54,7 +55,7 @@ pub(crate) fn serve_connection<H: Handle>(
     stop: CancellationToken,
 ) -> impl Future<Output = hyper::Result<()>> + Send + 'static {
     let gate = Arc::new(Gate::default());
-    let answer_signal = Signal::of(&gate);
+    let answer_signal = Signal::new(Note::Answer, &gate);
     let service = service_fn(move |request| {
         Attended::new(handle.handle(request, Some(peer)), Arc::clone(&answer_signal))
     });
@@ -71,7 +72,7 @@ where
     C: GracefulConnection<Error = hyper::Error> + Unpin,
 {
     fn new(connection: C, stop: CancellationToken, gate: Arc<Gate>) -> Self {
-        let stop_signal = Signal::of(&gate);
+        let stop_signal = Signal::new(Note::Stop, &gate);
         // So that it is polled at first.
         stop_signal.give();
         let stop = Some(Box::pin(stop.cancelled_owned()));
@@ -80,7 +81,7 @@ where
 
     fn heed_stop(&mut self) {
         if let Some(stop) = &mut self.stop
-            && self.stop_signal.take()
+            && self.gate.notes().take(Note::Stop)
             && stop
                 .as_mut()
                 .poll(&mut Context::from_waker(&waker_ref(&self.stop_signal)))
