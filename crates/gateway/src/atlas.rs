@@ -25,6 +25,20 @@ pub(crate) struct Atlas {
     elicitations: Mutex<Places>,
 }
 
+/// What there can be to learn from an answer, as its request tells.
+///
+/// Words are looked for as everybody writes them: what is hidden behind escapes
+/// is not learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lesson {
+    Nothing,
+    /// Something, if it is an error.
+    Error,
+    /// The same, or if it is a result that links to something.
+    Links,
+    Anything,
+}
+
 #[derive(Default)]
 struct Places {
     of: HashMap<Text, usize>,
@@ -35,22 +49,15 @@ struct Places {
 // === impl Atlas ===
 
 impl Atlas {
-    /// Whether there can be anything to learn from an answer. From those of most
-    /// calls there is not. Words are looked for as everybody writes them: what
-    /// is hidden behind escapes is not learned.
-    pub(crate) fn is_taught_by(request: &Request, response: &Response) -> bool {
-        let Outcome::Result(result) = response.outcome() else { return true };
-        match request.method() {
-            method::TOOLS_CALL | method::TASKS_RESULT => {
-                mentions_task(request) || mentions_resource(result)
-            }
-            method::PROMPTS_GET | method::RESOURCES_READ | method::TASKS_LIST => true,
-            _ => false,
-        }
-    }
-
-    /// Learns from an upstream's answer what is to be found there.
-    pub(crate) fn learn(&self, upstream: usize, request: &Request, response: &Response) {
+    /// Learns from an upstream's answer, which there is something to learn from,
+    /// what is to be found there.
+    pub(crate) fn learn(
+        &self,
+        lesson: Lesson,
+        upstream: usize,
+        request: &Request,
+        response: &Response,
+    ) {
         let result = match response.outcome() {
             Outcome::Result(result) => result,
             Outcome::Error(error) => {
@@ -65,7 +72,7 @@ impl Atlas {
                 if mentions_task(request) && request.param("task").is_some() {
                     self.learn_task(upstream, result.path(&["task", "taskId"]));
                 }
-                if mentions_resource(result) {
+                if lesson == Lesson::Links || mentions_resource(result) {
                     self.learn_blocks(upstream, request, result);
                 }
             }
@@ -128,6 +135,32 @@ impl Atlas {
     }
 }
 
+// === impl Lesson ===
+
+impl Lesson {
+    /// What the answer to a request can teach. Those to most calls teach nothing.
+    pub(crate) fn of(request: &Request) -> Self {
+        match request.method() {
+            method::TOOLS_CALL | method::TASKS_RESULT if !mentions_task(request) => Self::Links,
+            method::TOOLS_CALL
+            | method::TASKS_RESULT
+            | method::PROMPTS_GET
+            | method::RESOURCES_READ
+            | method::TASKS_LIST => Self::Anything,
+            _ => Self::Error,
+        }
+    }
+
+    /// Whether an answer has to be learned from.
+    pub(crate) fn is_in(self, response: &Response) -> bool {
+        match (self, response.outcome()) {
+            (Self::Nothing, _) | (Self::Error, Outcome::Result(_)) => false,
+            (Self::Links, Outcome::Result(result)) => mentions_resource(result),
+            (Self::Anything, _) | (_, Outcome::Error(_)) => true,
+        }
+    }
+}
+
 // === impl Places ===
 
 impl Places {
@@ -175,8 +208,9 @@ mod tests {
         let id = RequestId::from(1);
         let request = Request::new(&id, method, Some(&json(params)));
         let response = Response::success(&id, &json(result));
-        if Atlas::is_taught_by(&request, &response) {
-            atlas.learn(upstream, &request, &response);
+        let lesson = Lesson::of(&request);
+        if lesson.is_in(&response) {
+            atlas.learn(lesson, upstream, &request, &response);
         }
     }
 
@@ -186,13 +220,14 @@ mod tests {
         let json = |text: &str| Json::parse(text.to_owned()).expect("the test's JSON is valid");
         let is_taught = |method, params: &str, result: &str| {
             let request = Request::new(&id, method, Some(&json(params)));
-            Atlas::is_taught_by(&request, &Response::success(&id, &json(result)))
+            Lesson::of(&request).is_in(&Response::success(&id, &json(result)))
         };
         let said = r#"{"content":[{"type":"text","text":"a resource, a task"}]}"#;
         assert!(!is_taught(method::TOOLS_CALL, r#"{"name":"t"}"#, said));
         assert!(!is_taught(method::TOOLS_LIST, "{}", r#"{"tools":[{"name":"resource"}]}"#));
         assert!(is_taught(method::TOOLS_CALL, r#"{"name":"t","task":{}}"#, said));
         assert!(is_taught(method::TOOLS_CALL, "{}", r#"{"content":[{"type":"resource_link"}]}"#));
+        assert!(is_taught(method::PROMPTS_GET, "{}", "{}"));
     }
 
     #[test]

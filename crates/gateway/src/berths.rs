@@ -4,12 +4,21 @@ use std::sync::OnceLock;
 
 use crate::berth::Berth;
 
-/// One client's berths. Most clients use few of the upstreams there are.
+/// One client's berths. Most clients use few of the upstreams there are, and many
+/// one.
 ///
 /// A berth stays where it is for as long as the client is there, and is found
-/// without a lock. Upstreams that have come since the client did are in rows
-/// of their own.
+/// without a lock.
 pub(crate) struct Berths {
+    /// That with the upstream which the client came to first, and its number.
+    first: OnceLock<(usize, Berth)>,
+    others: OnceLock<Box<Row>>,
+    numbers: usize,
+}
+
+/// Berths side by side. Upstreams that have come since it was made are in a row of
+/// their own.
+struct Row {
     row: Box<[OnceLock<Box<Berth>>]>,
     more: OnceLock<Box<Self>>,
 }
@@ -17,14 +26,38 @@ pub(crate) struct Berths {
 // === impl Berths ===
 
 impl Berths {
-    /// For upstreams of these numbers, and of any that may come.
-    pub(crate) fn new(numbers: usize) -> Self {
-        let row = (0..numbers.max(1)).map(|_| OnceLock::new()).collect();
-        Self { row, more: OnceLock::new() }
+    /// For so many upstreams, and any that may come.
+    pub(crate) const fn new(numbers: usize) -> Self {
+        Self { first: OnceLock::new(), others: OnceLock::new(), numbers }
     }
 
     /// The berth with an upstream.
     pub(crate) fn at(&self, number: usize) -> &Berth {
+        let (first, berth) = self.first.get_or_init(|| (number, Berth::default()));
+        if *first == number {
+            return berth;
+        }
+        self.others.get_or_init(|| Box::new(Row::new(self.numbers))).at(number)
+    }
+
+    /// The berth with an upstream, if there is one.
+    pub(crate) fn find(&self, number: usize) -> Option<&Berth> {
+        match self.first.get() {
+            Some((first, berth)) if *first == number => Some(berth),
+            _ => self.others.get()?.find(number),
+        }
+    }
+}
+
+// === impl Row ===
+
+impl Row {
+    fn new(numbers: usize) -> Self {
+        let row = (0..numbers.max(1)).map(|_| OnceLock::new()).collect();
+        Self { row, more: OnceLock::new() }
+    }
+
+    fn at(&self, number: usize) -> &Berth {
         match self.row.get(number) {
             Some(place) => place.get_or_init(Box::default),
             None => {
@@ -34,8 +67,7 @@ impl Berths {
         }
     }
 
-    /// The berth with an upstream, if there is one.
-    pub(crate) fn find(&self, number: usize) -> Option<&Berth> {
+    fn find(&self, number: usize) -> Option<&Berth> {
         match self.row.get(number) {
             Some(place) => place.get().map(|berth| &**berth),
             None => self.more.get()?.find(number - self.row.len()),
@@ -51,11 +83,14 @@ mod tests {
     fn a_berth_stays_where_it_is_whoever_comes() {
         let berths = Berths::new(2);
         assert!(berths.find(1).is_none() && berths.find(70).is_none());
-        let all: Vec<_> = (0..70).map(|number| std::ptr::from_ref(berths.at(number))).collect();
-        for (number, berth) in all.iter().enumerate() {
-            assert!(std::ptr::eq(berths.at(number), *berth));
-            assert!(berths.find(number).is_some_and(|found| std::ptr::eq(found, *berth)));
-            assert!(!all[..number].contains(berth));
+        // Neither the lowest number comes first, nor the highest last.
+        let numbers: Vec<_> = (0..70).map(|step| (3 + 29 * step) % 70).collect();
+        let berth = |number: &usize| std::ptr::from_ref(berths.at(*number));
+        let all: Vec<_> = numbers.iter().map(berth).collect();
+        for (place, (number, berth)) in numbers.iter().zip(&all).enumerate() {
+            assert!(std::ptr::eq(berths.at(*number), *berth));
+            assert!(berths.find(*number).is_some_and(|found| std::ptr::eq(found, *berth)));
+            assert!(!all[..place].contains(berth));
         }
         assert!(berths.find(70).is_none());
     }

@@ -14,15 +14,18 @@ use wharf_proto::{
     ErrorObject, Json, Message, Notification, Request, RequestId, Response, Revision, code, method,
 };
 
+mod entry;
+mod noting;
 mod sharing;
 
+pub(crate) use entry::Entry;
 pub(crate) use sharing::sets_up;
 
 use crate::{
     atlas::Atlas,
     berth::{Berth, Boarding, Terms},
     berths::Berths,
-    calls::{Calls, Entry},
+    calls::Calls,
     catalogue::Kind,
     content, declared,
     fleet::Fleet,
@@ -43,7 +46,7 @@ pub(crate) struct Downstream {
     fleet: Arc<Fleet>,
     endpoint: Endpoint,
     berths: Berths,
-    calls: Arc<Calls>,
+    calls: Calls,
     questions: Questions,
     tokens: Arc<Tokens>,
     level: Level,
@@ -51,9 +54,6 @@ pub(crate) struct Downstream {
     /// There is a session with an upstream that the client had none with.
     boarded: Notify,
 }
-
-/// How many bytes of an answer are searched without a thought.
-const SHORT: usize = 4096;
 
 /// What a client has opened its session with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,7 +113,7 @@ impl Downstream {
             fleet: Arc::clone(fleet),
             endpoint,
             berths: Berths::new(fleet.upstreams.numbers()),
-            calls: Arc::default(),
+            calls: Calls::default(),
             questions: Questions::default(),
             tokens: Arc::default(),
             level: Level::default(),
@@ -236,11 +236,6 @@ impl Downstream {
         }
     }
 
-    /// Enters a call, so that the client can cancel it.
-    pub(crate) fn enter(&self, id: &RequestId) -> Entry {
-        self.calls.enter(id)
-    }
-
     /// Cancels a call of this client's; of others it has none to name.
     pub(crate) fn cancel(&self, id: &RequestId) {
         self.calls.cancel(id);
@@ -338,26 +333,6 @@ impl Downstream {
         let berth = self.berth(upstream);
         let is_nobodys = || berth.commons().is_none_or(|commons| !commons.knows(uri));
         berth.subscribes_to_part_of(uri) || berth.has_subscriptions() && is_nobodys()
-    }
-
-    /// Remembers what the client has set up, and where things are that it has
-    /// been shown.
-    pub(crate) fn note(&self, upstream: &Upstream, request: &Request, response: &Response) {
-        if sets_up(request.method()) {
-            self.berth(upstream).note(request, response);
-        }
-        self.tokens.note(upstream.number, request, response);
-        // To look for a word in a short answer costs less than to look up whose
-        // the session is, and in a long one more.
-        if response.text().len() <= SHORT && !Atlas::is_taught_by(request, response) {
-            return;
-        }
-        let is_own = self.has_own_session(upstream);
-        // Tasks on a session that is shared may be anybody's.
-        let is_anybodys = !is_own && request.method() == method::TASKS_LIST;
-        if (self.endpoint == Endpoint::All || !is_own) && !is_anybodys {
-            self.atlas.learn(upstream.number, request, response);
-        }
     }
 
     /// An upstream's answer as the client can read it.

@@ -19,9 +19,9 @@ use wharf_proto::{
 
 use crate::{
     OnDisconnect, Repeat,
+    atlas::Lesson,
     berth::Boarding,
-    calls::Entry,
-    downstream::{Downstream, Said, sets_up},
+    downstream::{Downstream, Entry, Said, sets_up},
     ear::Place,
     error::Failure,
     settings::SESSION_REPLACED,
@@ -37,7 +37,6 @@ use crate::{
 /// A call that provably did not run, because the session was gone, is made
 /// again on another session; the client does not notice.
 pub(crate) struct Relay {
-    downstream: Arc<Downstream>,
     request: Request,
     entry: Entry,
     leg: Leg,
@@ -91,6 +90,8 @@ struct Calling {
     place: Option<Place>,
     /// The answer, while something that was said before it is brought first.
     answer: Option<Box<Response>>,
+    /// What there can be to remember of its answer.
+    lesson: Lesson,
     /// Its progress token, if it may become a task.
     pledge: Option<Pledge>,
 }
@@ -99,6 +100,8 @@ struct Leased {
     upstream: Arc<Upstream>,
     request: Request,
     lease: Lease<WireLink>,
+    /// The session is the client's alone.
+    has_own: bool,
     /// The session is another than the client's last.
     is_replacement: bool,
 }
@@ -139,8 +142,7 @@ impl Relay {
     /// Boxed, since whoever answers a client moves it from hand to hand.
     fn begun(downstream: &Arc<Downstream>, request: Request, leg: Leg) -> Box<Self> {
         Box::new(Self {
-            downstream: Arc::clone(downstream),
-            entry: downstream.enter(request.id()),
+            entry: Entry::new(downstream, request.id()),
             span: trace::span(&request),
             request,
             leg,
@@ -156,31 +158,33 @@ impl Relay {
     /// Goes to a session that is free, or on the way to one.
     fn set_out(&mut self, upstream: Arc<Upstream>, request: Request) {
         self.span.record("upstream", upstream.id().as_str());
-        let terms = self.downstream.terms(&upstream);
+        let client = self.entry.downstream();
+        let terms = client.terms(&upstream);
         let settings = &terms.edition.settings;
         self.on_disconnect = settings.on_disconnect;
         self.deadline = settings.call_timeout.map(|limit| Deadline::new(&upstream, limit));
-        let berth = self.downstream.berth(&upstream);
-        let at_hand = self.downstream.lease_at_once(&upstream, &terms, &request);
+        let berth = client.berth(&upstream);
+        let at_hand = client.lease_at_once(&upstream, &terms, &request);
         let at_hand = match at_hand {
             Some(lease) if berth.is_settled(&terms, &lease) => {
-                return self.begin(Leased { upstream, request, lease, is_replacement: false });
+                let (has_own, is_replacement) = (terms.own_key().is_some(), false);
+                return self.begin(Leased { upstream, request, lease, has_own, is_replacement });
             }
             at_hand => at_hand,
         };
-        let downstream = Arc::clone(&self.downstream);
+        let downstream = Arc::clone(client);
         let leasing = async move { lease(&downstream, upstream, request, at_hand).await };
         self.leg = Leg::Leasing(Box::pin(leasing));
     }
 
     fn begin(&mut self, leased: Leased) {
-        self.leg = Leg::Calling(Box::new(Calling::new(&self.downstream, leased)));
+        self.leg = Leg::Calling(Box::new(Calling::new(self.entry.downstream(), leased)));
     }
 
     /// Makes the call once more, on a session that is good, if that is safe.
     fn begin_again(&mut self, leased: Leased, error: CallError) {
         self.retries += 1;
-        let downstream = Arc::clone(&self.downstream);
+        let downstream = Arc::clone(self.entry.downstream());
         let Leased { upstream, request, lease: lost, .. } = leased;
         let failed = Failure::Call { upstream: upstream.id().clone(), source: error };
         let may_have_run = failed.may_have_run();
@@ -201,9 +205,9 @@ impl Relay {
     fn pass_on(&mut self, message: Message) -> Option<Message> {
         let Leg::Calling(calling) = &self.leg else { return None };
         let leased = &calling.leased;
-        let call = (self.entry.number, &self.request);
+        let call = (self.entry.number(), &self.request);
         let said = Said::in_call(&leased.upstream, &leased.lease, call);
-        let message = self.downstream.pass_on(said, message)?;
+        let message = self.entry.downstream().pass_on(said, message)?;
         self.has_asked |= matches!(message, Message::Request(_));
         self.has_spoken = true;
         Some(message)
@@ -243,12 +247,13 @@ impl Relay {
     /// The end of a call that an upstream has answered.
     fn answered(&mut self, mut response: Response) -> Message {
         if let Leg::Calling(calling) = &mut self.leg {
-            let Calling { leased, pledge, .. } = &mut **calling;
-            self.downstream.note(&leased.upstream, &leased.request, &response);
+            let (client, Calling { leased, lesson, pledge, .. }) =
+                (self.entry.downstream(), &mut **calling);
+            client.note(*lesson, &leased.upstream, &leased.request, &response);
             if let Some(pledge) = pledge.take() {
                 pledge.redeem(&response);
             }
-            response = self.downstream.readable(&leased.lease, &leased.request, response);
+            response = client.readable(&leased.lease, &leased.request, response);
             if leased.is_replacement {
                 response = marked(response);
             }
@@ -296,7 +301,8 @@ impl Relay {
                         return Poll::Ready(Ok(self.fail(&failure)));
                     }
                     Err(Setback::Answered(upstream, request, response)) => {
-                        self.downstream.note(&upstream, &request, &response);
+                        let client = self.entry.downstream();
+                        client.note(Lesson::Anything, &upstream, &request, &response);
                         return Poll::Ready(Ok(self.finish(response)));
                     }
                     Err(Setback::Lost) => {
@@ -354,7 +360,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         if self.has_asked {
-            self.downstream.questions().forget_call(self.entry.number);
+            self.entry.downstream().questions().forget_call(self.entry.number());
         }
     }
 }
@@ -380,7 +386,8 @@ impl Calling {
         let call = leased.lease.call(&leased.request);
         let upstream = leased.upstream.number;
         let pledge = downstream.tokens().pledge(upstream, &leased.lease, &call, &leased.request);
-        Self { call, leased, place, answer: None, pledge }
+        let lesson = downstream.lesson(&leased.request, leased.has_own);
+        Self { call, leased, place, answer: None, lesson, pledge }
     }
 
     /// Polls for what is said in the course of the call, then its answer.
@@ -428,7 +435,8 @@ async fn lease(
         return Err(Setback::Lost);
     }
     let is_replacement = boarding == Boarding::Replaced;
-    Ok(Leased { upstream, request, lease, is_replacement })
+    let has_own = downstream.has_own_session(&upstream);
+    Ok(Leased { upstream, request, lease, has_own, is_replacement })
 }
 
 /// The answer, with the word in its `_meta` that it comes from a session that

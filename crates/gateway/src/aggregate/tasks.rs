@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 use wharf_proto::{Json, Request, RequestId, method, transport::Exchange as _};
 
-use crate::{downstream::Downstream, fleet::Fleet, upstream::Upstream};
+use crate::{atlas::Lesson, downstream::Downstream, fleet::Fleet, upstream::Upstream};
 
 /// How many pages of one upstream's tasks are read.
 const MOST_PAGES: usize = 100;
@@ -31,7 +31,7 @@ async fn of(downstream: &Downstream, upstream: &Arc<Upstream>) -> Option<Vec<Jso
     for _ in 0..MOST_PAGES {
         let request = Request::new(&RequestId::from(0), method::TASKS_LIST, params.as_ref());
         let answer = lease.call(&request).answer().await.ok()?;
-        downstream.note(upstream, &request, &answer);
+        downstream.note(Lesson::Anything, upstream, &request, &answer);
         tasks.extend(answer.result()?.field("tasks")?.items()?);
         let cursor = answer.result()?.field("nextCursor");
         let Some(cursor) = cursor.filter(|cursor| cursor.as_str() != "null") else { break };
