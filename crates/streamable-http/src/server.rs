@@ -375,5 +375,6 @@ impl<B: Backend> Shared<B> {
 impl<B: Backend> Drop for Shared<B> {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.table.remove_all().iter().for_each(|session| session.end());
     }
 }

@@ -12,7 +12,6 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{Response, StatusCode};
 use tokio::time::Instant;
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use wharf_http::{Body, empty_response, json_response};
 use wharf_proto::{
     Message,
@@ -23,7 +22,7 @@ use super::{
     calls::InCare,
     check::{Form, Rejection},
     events::{self, EventFrame, Silence},
-    session::Session,
+    session::{Session, SessionEnded},
     tape::GiveWay,
 };
 
@@ -47,7 +46,7 @@ struct AnswerStream<B: Backend> {
     /// What was said before there was a stream.
     first: Option<Bytes>,
     seat: Arc<Seat<B>>,
-    session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    session_ended: SessionEnded,
     silence: Silence,
     is_over: bool,
 }
@@ -80,7 +79,8 @@ pub(super) fn answer<B: Backend>(
             return Box::pin(whole(calls, count)).await;
         }
         let may_be_json = form == Form::Fitting && count == Count::One;
-        let mut session_ended = std::pin::pin!(calls.session().ended());
+        let session = Arc::clone(calls.session());
+        let mut session_ended = std::pin::pin!(session.ended());
         // One that is too long to add never comes.
         let silent = Instant::now().checked_add(keep_alive).filter(|_| !keep_alive.is_zero());
         let said = loop {
@@ -96,7 +96,7 @@ pub(super) fn answer<B: Backend>(
             });
             let said = match heard.await {
                 Heard::Said(said) => said,
-                Heard::SessionEnd => return Err(gone(calls.session())),
+                Heard::SessionEnd => return Err(gone(&session)),
                 Heard::Silence => break None,
             };
             match said {
@@ -124,7 +124,7 @@ fn stream<B: Backend>(
     let said = said.map(|message| calls.event(&message));
     events::response(Body::stream(AnswerStream {
         first: events::joined(calls.priming(), said),
-        session_ended: Box::pin(calls.session().ended()),
+        session_ended: calls.session().ended_owned(),
         seat: Seat::taken_by(calls),
         silence: Silence::new(keep_alive),
         is_over: false,

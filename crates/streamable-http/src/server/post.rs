@@ -186,7 +186,7 @@ impl<B: Backend> Post<B> {
         };
         let id = unguessable();
         let header = HeaderValue::from_str(id.expose()).expect("an id is visible ASCII");
-        let session = Session::new(id.clone(), state, response.agreed_revision(), &shared.stop);
+        let session = Session::new(id.clone(), state, response.agreed_revision());
         // Only now: a session that is refused must take nobody's place. What
         // room there was may have gone to another meanwhile.
         let Some(place) = is_kept.then(|| make_room(&shared)).flatten() else {
@@ -288,7 +288,6 @@ async fn deliver<B: Backend>(
     }
     let in_use = Arc::clone(session.session()).enter();
     let backend = Arc::clone(&shared.backend);
-    let ended = session.ended();
     let delivery = async move {
         for message in said {
             match message {
@@ -303,11 +302,12 @@ async fn deliver<B: Backend>(
             }
         }
     };
+    let ended = Arc::clone(session.session());
     let delivery = async move {
         tokio::select! {
             biased;
             () = delivery => {}
-            () = ended => {}
+            () = ended.ended() => {}
         }
     };
     Carried::new(&shared.tasks, delivery).await;

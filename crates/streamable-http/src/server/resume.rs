@@ -15,7 +15,6 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 use wharf_http::{Body, accepts};
 use wharf_proto::{
     header::{EVENT_STREAM, LAST_EVENT_ID},
@@ -28,7 +27,7 @@ use super::{
     event_id::{EventId, Kind},
     events::{self, EventFrame, Silence},
     listen::{self, Stand},
-    session::InUse,
+    session::{InUse, SessionEnded},
     streams::Found,
     tape::{Tape, Ticket},
 };
@@ -39,7 +38,7 @@ struct Rest<B: Backend> {
     ticket: Ticket,
     /// Held so that the session is in use.
     _session: InUse<B>,
-    session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
+    session_ended: SessionEnded,
     silence: Silence,
     is_over: bool,
 }
@@ -79,7 +78,7 @@ fn rest<B: Backend>(
     Ok(events::response(Body::stream(Rest {
         tape,
         ticket,
-        session_ended: Box::pin(session.ended()),
+        session_ended: session.session().ended_owned(),
         _session: session,
         silence: Silence::new(shared.settings.keep_alive),
         is_over: false,

@@ -3,6 +3,7 @@
 use std::{
     mem,
     ops::Deref,
+    pin::Pin,
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -10,8 +11,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio::{sync::SetOnce, time::Instant};
+use tokio_util::sync::CancellationToken;
 use wharf_http::LateTimer;
 use wharf_proto::{Revision, SessionId, server::Backend};
 
@@ -31,7 +32,7 @@ pub(super) struct Session<B: Backend> {
     pub(super) streams: Streams,
     /// Its calls that go on without their client.
     pub(super) strays: Arc<Strays>,
-    ended: CancellationToken,
+    end: End,
     /// That of the last call, for the next.
     timer: Mutex<LateTimer>,
     born: Instant,
@@ -41,21 +42,31 @@ pub(super) struct Session<B: Backend> {
     last_use: AtomicU64,
 }
 
+/// What ends a session.
+enum End {
+    /// Whoever takes it out of the table. In the session itself: each of its calls
+    /// waits for it.
+    Removal(SetOnce<()>),
+    /// The server's own end: that of a session that is in no table.
+    Stop(CancellationToken),
+}
+
 /// A session in use: it does not count as idle while this lives.
 pub(super) struct InUse<B: Backend>(Arc<Session<B>>);
+
+/// A wait for a session's end.
+pub(super) type SessionEnded = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 // === impl Session ===
 
 impl<B: Backend> Session<B> {
-    /// A session that the client knows by an id. It ends with `server` at the
-    /// latest.
+    /// A session that the client knows by an id.
     pub(super) fn new(
         id: SessionId,
         state: Arc<B::Session>,
         revision: Option<Revision>,
-        server: &CancellationToken,
     ) -> Arc<Self> {
-        Self::of(Some(id), state, revision, Arc::default(), server.child_token())
+        Self::of(Some(id), state, revision, Arc::default(), End::Removal(SetOnce::new()))
     }
 
     /// The session of a client that keeps none. All of them leave their calls
@@ -64,9 +75,9 @@ impl<B: Backend> Session<B> {
         state: Arc<B::Session>,
         revision: Revision,
         strays: Arc<Strays>,
-        server: CancellationToken,
+        stop: CancellationToken,
     ) -> Arc<Self> {
-        Self::of(None, state, Some(revision), strays, server)
+        Self::of(None, state, Some(revision), strays, End::Stop(stop))
     }
 
     fn of(
@@ -74,7 +85,7 @@ impl<B: Backend> Session<B> {
         state: Arc<B::Session>,
         revision: Option<Revision>,
         strays: Arc<Strays>,
-        ended: CancellationToken,
+        end: End,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
@@ -83,7 +94,7 @@ impl<B: Backend> Session<B> {
             listening: Listening::new(),
             streams: Streams::default(),
             strays,
-            ended,
+            end,
             timer: Mutex::default(),
             born: Instant::now(),
             uses: AtomicUsize::new(0),
@@ -110,21 +121,35 @@ impl<B: Backend> Session<B> {
 
     /// Ends the streams and the calls of a session that clients find no more.
     pub(super) fn end(&self) {
-        // The token of a session without an id is the server's own.
-        if self.id.is_some() {
-            self.ended.cancel();
+        // That of a session without an id is the server's own.
+        if let End::Removal(end) = &self.end {
+            let _ = end.set(());
         }
         self.listening.end();
         self.streams.close();
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.is_cancelled()
+        match &self.end {
+            End::Removal(end) => end.initialized(),
+            End::Stop(stop) => stop.is_cancelled(),
+        }
     }
 
     /// Waits for the session's end.
-    pub(super) fn ended(&self) -> WaitForCancellationFutureOwned {
-        self.ended.clone().cancelled_owned()
+    pub(super) async fn ended(&self) {
+        match &self.end {
+            End::Removal(end) => {
+                end.wait().await;
+            }
+            End::Stop(stop) => stop.cancelled().await,
+        }
+    }
+
+    /// The same, for those that are not bound to where the session is held.
+    pub(super) fn ended_owned(self: &Arc<Self>) -> SessionEnded {
+        let session = Arc::clone(self);
+        Box::pin(async move { session.ended().await })
     }
 
     /// A timer for a call.
