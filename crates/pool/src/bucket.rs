@@ -12,6 +12,7 @@ use std::{
     },
 };
 
+use smallvec::SmallVec;
 use wharf_proto::transport::Link;
 
 use crate::{
@@ -42,8 +43,9 @@ pub(crate) struct Bucket<L: Link> {
 
 struct State<L: Link> {
     /// Sessions with room for another lease; the last was used last, and is
-    /// leased first, so that the set shrinks to what is used.
-    spare: Vec<Session<L>>,
+    /// leased first, so that the set shrinks to what is used. Most keys have
+    /// one session, which is found without a look elsewhere.
+    spare: SmallVec<[Session<L>; 1]>,
     /// All open sessions of the key.
     open: Vec<Session<L>>,
     /// Sessions being opened.
@@ -101,7 +103,7 @@ impl<L: Link> Bucket<L> {
     pub(crate) fn new(key: Key, upstream: Arc<Upstream>, hunger: Hunger) -> Self {
         let rules = RwLock::new(Arc::new(upstream.rules().for_key(&key)));
         let state = State {
-            spare: Vec::new(),
+            spare: SmallVec::new(),
             open: Vec::new(),
             opening: 0,
             unwanted: 0,
