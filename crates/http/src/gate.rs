@@ -15,9 +15,10 @@ use futures_util::task::{ArcWake, AtomicWaker};
 /// while it is driven: then it is driven once more instead. The parts of a
 /// connection wake each other all the time.
 ///
-/// It is the driver's waker itself, and holds all that the parts have to tell:
-/// what comes over the network rings it first, and one place less in memory is
-/// one cache miss less where many connections take turns.
+/// It is the driver's waker itself ([`Wake`]), and that of the answer to a request
+/// ([`ArcWake`]), and holds all that the parts have to tell: what comes over the
+/// network rings it first, and one place less in memory is one cache miss less
+/// where many connections take turns.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     /// Of the bits below.
@@ -44,13 +45,10 @@ pub(crate) enum Note {
     CalledIn = 8,
 }
 
-/// The bell of a part of a connection that is polled by somebody else, whenever
-/// anything happens: the part finds out here whether it was meant.
+/// The waker of a server's stop. The one who is polled whenever anything happens
+/// finds out by [`Note::Stop`] whether the stop was meant.
 #[derive(Debug)]
-pub(crate) struct Signal {
-    note: Note,
-    gate: Arc<Gate>,
-}
+pub(crate) struct StopBell(Arc<Gate>);
 
 /// How often a connection is driven before others get their turn. A task that
 /// has used up its share (tokio's budget) is woken each time it asks for more,
@@ -61,7 +59,7 @@ pub(crate) const AT_A_STRETCH: usize = 4;
 const DRIVEN: u8 = 1;
 /// There is something to do for the driver.
 pub(crate) const DRIVER: u8 = 2;
-/// There is something for a part that is told apart by a [`Signal`].
+/// There is something for a part that is told apart by a [`Note`].
 const PART: u8 = 4;
 
 // === impl Gate ===
@@ -128,6 +126,13 @@ impl Wake for Gate {
     }
 }
 
+impl ArcWake for Gate {
+    fn wake_by_ref(gate: &Arc<Self>) {
+        gate.notes.make(Note::Answer);
+        gate.ring(PART);
+    }
+}
+
 // === impl Notes ===
 
 impl Notes {
@@ -146,28 +151,17 @@ impl Notes {
     }
 }
 
-// === impl Signal ===
+// === impl StopBell ===
 
-impl Signal {
-    /// For what `note` tells of.
-    pub(crate) fn new(note: Note, gate: &Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { note, gate: Arc::clone(gate) })
-    }
-
-    /// Gives it to who is polled anyhow.
-    pub(crate) fn give(&self) {
-        self.gate.notes.make(self.note);
-    }
-
-    /// Whether it has been given since it was last asked.
-    pub(crate) fn take(&self) -> bool {
-        self.gate.notes.take(self.note)
+impl StopBell {
+    pub(crate) fn of(gate: &Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self(Arc::clone(gate)))
     }
 }
 
-impl ArcWake for Signal {
-    fn wake_by_ref(signal: &Arc<Self>) {
-        signal.give();
-        signal.gate.ring(PART);
+impl ArcWake for StopBell {
+    fn wake_by_ref(bell: &Arc<Self>) {
+        bell.0.notes.make(Note::Stop);
+        bell.0.ring(PART);
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::{
     Handle,
-    gate::{AT_A_STRETCH, Gate, Note, Signal},
+    gate::{AT_A_STRETCH, Gate, Note, StopBell},
     gather::Gather,
     head_timer::HeadTimer,
 };
@@ -33,16 +33,15 @@ struct Serving<C> {
     connection: C,
     /// Until it has come.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
-    /// Looked at where the gate says that it has been given.
-    stop_signal: Arc<Signal>,
+    stop_bell: Arc<StopBell>,
     gate: Arc<Gate>,
     bell: Waker,
 }
 
-/// An answer on its way, polled when its signal was given.
+/// An answer on its way, polled when it was meant.
 struct Attended<F> {
     answer: Pin<Box<F>>,
-    signal: Arc<Signal>,
+    gate: Arc<Gate>,
 }
 
 /// Serves `stream` with `handle` until it closes, or until it has nothing to
@@ -55,10 +54,12 @@ pub(crate) fn serve_connection<H: Handle>(
     stop: CancellationToken,
 ) -> impl Future<Output = hyper::Result<()>> + Send + 'static {
     let gate = Arc::new(Gate::default());
-    let answer_signal = Signal::new(Note::Answer, &gate);
-    let service = service_fn(move |request| {
-        Attended::new(handle.handle(request, Some(peer)), Arc::clone(&answer_signal))
-    });
+    let service = {
+        let gate = Arc::clone(&gate);
+        service_fn(move |request| {
+            Attended::new(handle.handle(request, Some(peer)), Arc::clone(&gate))
+        })
+    };
     let mut http = http.clone();
     let stream = Gather::new(TokioIo::new(stream));
     let connection = http.timer(HeadTimer::default()).serve_connection(stream, service);
@@ -72,20 +73,16 @@ where
     C: GracefulConnection<Error = hyper::Error> + Unpin,
 {
     fn new(connection: C, stop: CancellationToken, gate: Arc<Gate>) -> Self {
-        let stop_signal = Signal::new(Note::Stop, &gate);
         // So that it is polled at first.
-        stop_signal.give();
+        gate.notes().make(Note::Stop);
         let stop = Some(Box::pin(stop.cancelled_owned()));
-        Self { connection, stop, stop_signal, bell: gate.driver_bell(), gate }
+        Self { connection, stop, stop_bell: StopBell::of(&gate), bell: gate.driver_bell(), gate }
     }
 
     fn heed_stop(&mut self) {
         if let Some(stop) = &mut self.stop
             && self.gate.notes().take(Note::Stop)
-            && stop
-                .as_mut()
-                .poll(&mut Context::from_waker(&waker_ref(&self.stop_signal)))
-                .is_ready()
+            && stop.as_mut().poll(&mut Context::from_waker(&waker_ref(&self.stop_bell))).is_ready()
         {
             self.stop = None;
             Pin::new(&mut self.connection).graceful_shutdown();
@@ -122,13 +119,13 @@ where
 // === impl Attended ===
 
 impl<F> Attended<F> {
-    fn new(answer: F, signal: Arc<Signal>) -> Self {
+    fn new(answer: F, gate: Arc<Gate>) -> Self {
         // hyper polls it next.
-        signal.give();
+        gate.notes().make(Note::Answer);
         // Boxed: else its connection would keep the room for it while there is
         // nothing to answer. What one request gives back another takes, while
         // the processor still has it at hand.
-        Self { answer: Box::pin(answer), signal }
+        Self { answer: Box::pin(answer), gate }
     }
 }
 
@@ -137,10 +134,10 @@ impl<F: Future> Future for Attended<F> {
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if !this.signal.take() {
+        if !this.gate.notes().take(Note::Answer) {
             return Poll::Pending;
         }
-        this.answer.as_mut().poll(&mut Context::from_waker(&waker_ref(&this.signal))).map(Ok)
+        this.answer.as_mut().poll(&mut Context::from_waker(&waker_ref(&this.gate))).map(Ok)
     }
 }
 
