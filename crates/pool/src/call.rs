@@ -18,8 +18,8 @@ use crate::{Session, life::Watch, session::Order};
 /// tells the upstream. The session's end fails it at once.
 pub struct Call<L: Link> {
     exchange: L::Exchange,
-    session: Session<L>,
-    watch: Watch,
+    /// Its session, whose end is its own.
+    watch: Watch<Session<L>>,
     ids: Ids,
     state: State,
 }
@@ -50,9 +50,13 @@ impl<L: Link> Call<L> {
         caller: RequestId,
         token: Option<(ProgressToken, ProgressToken)>,
     ) -> Self {
-        let watch = Watch::new(&session.0.life);
+        let watch = Watch::new(session);
         let ids = Ids { upstream, caller, token: token.map(Box::new) };
-        Self { exchange, session, watch, ids, state: State::Unsent }
+        Self { exchange, watch, ids, state: State::Unsent }
+    }
+
+    const fn session(&self) -> &Session<L> {
+        self.watch.held()
     }
 
     /// The token by which the upstream tells of the call's progress, and the
@@ -69,7 +73,7 @@ impl<L: Link> Exchange for Call<L> {
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Message, CallError>> {
         if self.state == State::Unsent
-            && let Some(reason) = self.session.close_reason()
+            && let Some(reason) = self.session().close_reason()
         {
             self.state = State::Over;
             return Poll::Ready(Err(CallError::not_sent(Fault::Ended(reason.as_end()))));
@@ -81,7 +85,7 @@ impl<L: Link> Exchange for Call<L> {
         match polled {
             Poll::Ready(Ok(Message::Response(response))) => {
                 self.state = State::Over;
-                self.session.has_answered();
+                self.session().has_answered();
                 Poll::Ready(Ok(response.with_id(&self.ids.caller).into()))
             }
             Poll::Ready(Ok(message)) => Poll::Ready(Ok(self.ids.give_back(message))),
@@ -102,15 +106,14 @@ impl<L: Link> Drop for Call<L> {
     fn drop(&mut self) {
         if self.state == State::UnderWay {
             // The owner tells the upstream: whoever drops a call has no time.
-            // A failed send means there is no session left to tell it on.
-            let _ = self.session.0.orders.unbounded_send(Order::Abandon(self.ids.upstream));
+            self.session().order(Order::Abandon(self.ids.upstream));
         }
     }
 }
 
 impl<L: Link> fmt::Debug for Call<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Call({:?}, {:?}, {:?})", self.session, self.ids.caller, self.state)
+        write!(f, "Call({:?}, {:?}, {:?})", self.session(), self.ids.caller, self.state)
     }
 }
 

@@ -2,7 +2,7 @@
 //! absence, and seen by everybody.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{Mutex, MutexGuard, OnceLock},
     task::{Context, Poll, Waker},
 };
 
@@ -33,45 +33,27 @@ enum Place {
     Other(usize),
 }
 
-/// The owner's hold on a session's life. While it is there the session lives;
-/// dropping it, be it by a panic or with the whole runtime, ends the session.
+/// One task's interest in the end of what it holds, with its books: dropping it
+/// forgets it.
 #[derive(Debug)]
-pub(crate) struct Pulse(Arc<Life>);
-
-/// One task's interest in the end, with its books: dropping it forgets it.
-#[derive(Debug)]
-pub(crate) struct Watch {
-    life: Arc<Life>,
+pub(crate) struct Watch<H: AsRef<Life>> {
+    held: H,
     place: Option<Place>,
-}
-
-// === impl Pulse ===
-
-impl Pulse {
-    pub(crate) fn new() -> (Self, Arc<Life>) {
-        let life = Arc::new(Life::default());
-        (Self(Arc::clone(&life)), life)
-    }
-
-    /// Publishes why the session ends, and wakes everybody who waits on it.
-    pub(crate) fn stop(&self, reason: CloseReason) {
-        if self.0.reason.set(Box::new(reason)).is_ok() {
-            // Woken outside the lock: a waker may run anything.
-            let watchers = std::mem::take(&mut *self.0.lock());
-            watchers.wake_all();
-        }
-    }
-}
-
-impl Drop for Pulse {
-    fn drop(&mut self) {
-        self.stop(CloseReason::OwnerGone);
-    }
 }
 
 // === impl Life ===
 
 impl Life {
+    /// Publishes why the session ends, and wakes everybody who waits on it. For
+    /// its owner alone; the first reason counts.
+    pub(crate) fn stop(&self, reason: CloseReason) {
+        if self.reason.set(Box::new(reason)).is_ok() {
+            // Woken outside the lock: a waker may run anything.
+            let watchers = std::mem::take(&mut *self.lock());
+            watchers.wake_all();
+        }
+    }
+
     pub(crate) fn end(&self) -> Option<&CloseReason> {
         self.reason.get().map(|reason| &**reason)
     }
@@ -121,22 +103,27 @@ impl Watchers {
 
 // === impl Watch ===
 
-impl Watch {
-    pub(crate) fn new(life: &Arc<Life>) -> Self {
-        Self { life: Arc::clone(life), place: None }
+impl<H: AsRef<Life>> Watch<H> {
+    pub(crate) const fn new(held: H) -> Self {
+        Self { held, place: None }
+    }
+
+    pub(crate) const fn held(&self) -> &H {
+        &self.held
     }
 
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        if let Some(reason) = self.life.end() {
+        if let Some(reason) = self.held.as_ref().end() {
             return Poll::Ready(reason.clone());
         }
         self.enter(cx.waker());
         // The end may have come between the look and the entry.
-        self.life.end().map_or(Poll::Pending, |reason| Poll::Ready(reason.clone()))
+        let end = self.held.as_ref().end();
+        end.map_or(Poll::Pending, |reason| Poll::Ready(reason.clone()))
     }
 
     fn enter(&mut self, waker: &Waker) {
-        let mut watchers = self.life.lock();
+        let mut watchers = self.held.as_ref().lock();
         match self.place.and_then(|place| watchers.at(place)) {
             Some(entered) => entered.clone_from(waker),
             None => self.place = Some(watchers.enter(waker)),
@@ -144,12 +131,13 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl<H: AsRef<Life>> Drop for Watch<H> {
     fn drop(&mut self) {
+        let life = self.held.as_ref();
         if let Some(place) = self.place
-            && self.life.end().is_none()
+            && life.end().is_none()
         {
-            self.life.lock().leave(place);
+            life.lock().leave(place);
         }
     }
 }
@@ -157,7 +145,10 @@ impl Drop for Watch {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::atomic::{AtomicUsize, Ordering},
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering},
+        },
         task::Wake,
     };
 
@@ -174,23 +165,24 @@ mod tests {
     }
 
     #[test]
-    fn a_life_ends_with_its_pulse() {
-        let (pulse, life) = Pulse::new();
+    fn of_two_reasons_the_first_is_published() {
+        let life = Life::default();
         assert!(life.end().is_none());
-        drop(pulse);
-        assert!(matches!(life.end(), Some(CloseReason::OwnerGone)));
+        life.stop(CloseReason::Retired);
+        life.stop(CloseReason::OwnerGone);
+        assert!(matches!(life.end(), Some(CloseReason::Retired)));
     }
 
     #[test]
     fn who_is_about_to_wait_again_when_the_end_comes_may() {
-        let (pulse, life) = Pulse::new();
-        let mut watches = [(); 2].map(|()| Watch::new(&life));
+        let life = Arc::new(Life::default());
+        let mut watches = [(); 2].map(|()| Watch::new(Arc::clone(&life)));
         let waker = Waker::noop();
         for watch in &mut watches {
             assert!(watch.poll_end(&mut Context::from_waker(waker)).is_pending());
         }
         // The end comes between the look and the entry.
-        pulse.stop(CloseReason::Retired);
+        life.stop(CloseReason::Retired);
         // The later first, so that its old place is one that is not there.
         for watch in watches.iter_mut().rev() {
             watch.enter(waker);
@@ -201,8 +193,8 @@ mod tests {
 
     #[test]
     fn a_watch_is_entered_once_however_often_it_is_polled() {
-        let (_pulse, life) = Pulse::new();
-        let mut watches = [(); 3].map(|()| Watch::new(&life));
+        let life = Arc::new(Life::default());
+        let mut watches = [(); 3].map(|()| Watch::new(Arc::clone(&life)));
         for _ in 0..3 {
             for watch in &mut watches {
                 assert!(watch.poll_end(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -217,10 +209,10 @@ mod tests {
 
     #[test]
     fn everybody_who_watches_is_woken_by_the_end_and_nobody_who_has_left() {
-        let (pulse, life) = Pulse::new();
+        let life = Arc::new(Life::default());
         let counters: [Arc<Counter>; 4] = Default::default();
         let wakers = counters.each_ref().map(|counter| Waker::from(Arc::clone(counter)));
-        let mut watches: Vec<_> = wakers.iter().map(|_| Watch::new(&life)).collect();
+        let mut watches: Vec<_> = wakers.iter().map(|_| Watch::new(Arc::clone(&life))).collect();
         for (watch, waker) in watches.iter_mut().zip(&wakers) {
             assert!(watch.poll_end(&mut Context::from_waker(waker)).is_pending());
         }
@@ -228,9 +220,9 @@ mod tests {
         drop(watches.remove(0));
         // Who comes takes the place of who has left.
         assert!(watches[0].poll_end(&mut Context::from_waker(&wakers[1])).is_pending());
-        let mut late = Watch::new(&life);
+        let mut late = Watch::new(Arc::clone(&life));
         assert!(late.poll_end(&mut Context::from_waker(&wakers[0])).is_pending());
-        pulse.stop(CloseReason::Retired);
+        life.stop(CloseReason::Retired);
         let woken = counters.map(|counter| counter.0.load(Ordering::Relaxed));
         assert_eq!(woken, [1, 1, 0, 1]);
     }

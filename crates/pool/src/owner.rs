@@ -14,7 +14,6 @@ use crate::{
     BreakerState, CloseReason, Key, OpenError, Session,
     bucket::{Bucket, Dates, Opening, jittered},
     capacity::Permit,
-    life::Pulse,
     pool::Inner,
     session::Handshake,
     shift::Shift,
@@ -39,7 +38,6 @@ pub(crate) struct Owner<C: Connect<Target = Key>> {
 struct Tenancy<'a, C: Connect<Target = Key>> {
     owner: &'a Owner<C>,
     session: Session<C::Link>,
-    pulse: Pulse,
 }
 
 // === impl Owner ===
@@ -175,12 +173,11 @@ impl<C: Connect<Target = Key>> Owner<C> {
         (link, feed): (C::Link, C::Feed),
         handshake: Handshake,
     ) {
-        let (pulse, life) = Pulse::new();
         let (order, orders) = mpsc::unbounded();
         let home = Arc::clone(&self.bucket);
-        let session = Session::new(home, link, handshake, life, order, permit.makes_room());
+        let session = Session::new(home, link, handshake, order, permit.makes_room());
         let mut permit = Some(permit);
-        let tenancy = Tenancy { owner: self, session: session.clone(), pulse };
+        let tenancy = Tenancy { owner: self, session: session.clone() };
         // Before anybody can lease it, and so before it can be idle.
         self.pool.roll.enter(session.clone());
         opening.succeed(&session);
@@ -200,7 +197,7 @@ impl<C: Connect<Target = Key>> Owner<C> {
             Box::pin(attended.let_calls_learn()).await;
         }
         // Publishing also wakes the calls in flight, which fail with it.
-        tenancy.pulse.stop(reason.clone());
+        tenancy.session.stop(reason.clone());
         let _closing = self.bucket.upstream.tally.closing();
         drop(tenancy);
         Box::pin(attended.take_leave(self)).await;
@@ -227,7 +224,7 @@ impl<C: Connect<Target = Key>> Drop for Owner<C> {
 
 impl<C: Connect<Target = Key>> Drop for Tenancy<'_, C> {
     fn drop(&mut self) {
-        self.pulse.stop(CloseReason::OwnerGone);
+        self.session.stop(CloseReason::OwnerGone);
         let reason = self.session.close_reason().expect("it has just been published");
         self.owner.bucket.upstream.tally.closed(&reason);
         let (pool, home) = (&self.owner.pool, self.session.home());

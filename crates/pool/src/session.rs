@@ -43,7 +43,7 @@ pub(crate) struct Shared<L: Link> {
     home: Mutex<Arc<Bucket<L>>>,
     pub(crate) link: L,
     pub(crate) handshake: Handshake,
-    pub(crate) life: Arc<Life>,
+    pub(crate) life: Life,
     pub(crate) orders: UnboundedSender<Order>,
     pub(crate) usage: Usage,
     pub(crate) inbound: OnceLock<broadcast::WeakSender<Message>>,
@@ -117,7 +117,6 @@ impl<L: Link> Session<L> {
         home: Arc<Bucket<L>>,
         link: L,
         handshake: Handshake,
-        life: Arc<Life>,
         orders: UnboundedSender<Order>,
         makes_room: Arc<AtomicBool>,
     ) -> Self {
@@ -125,7 +124,7 @@ impl<L: Link> Session<L> {
             home: Mutex::new(home),
             link,
             handshake,
-            life,
+            life: Life::default(),
             orders,
             usage: Usage::new(makes_room),
             inbound: OnceLock::new(),
@@ -248,7 +247,7 @@ impl<L: Link> Session<L> {
     ///
     /// Cancel safe.
     pub async fn closed(&self) -> CloseReason {
-        let mut watch = Watch::new(&self.0.life);
+        let mut watch = Watch::new(self.clone());
         poll_fn(|cx| watch.poll_end(cx)).await
     }
 
@@ -258,6 +257,11 @@ impl<L: Link> Session<L> {
     pub fn close(&self, reason: CloseReason) {
         self.usage().retire(reason.clone());
         self.order(Order::Close(reason));
+    }
+
+    /// Publishes that it has ended, and why. For its owner alone.
+    pub(crate) fn stop(&self, reason: CloseReason) {
+        self.0.life.stop(reason);
     }
 
     /// Tells the owner. Where it is gone there is nothing left to tell.
@@ -334,6 +338,12 @@ impl<L: Link> Session<L> {
             said = said => said,
             reason = self.closed() => Err(CallError::may_have_run(Fault::Ended(reason.as_end()))),
         }
+    }
+}
+
+impl<L: Link> AsRef<Life> for Session<L> {
+    fn as_ref(&self) -> &Life {
+        &self.0.life
     }
 }
 
