@@ -153,6 +153,28 @@ async fn the_progress_of_a_task_reaches_its_client_until_the_task_is_over() {
 }
 
 #[tokio::test]
+async fn a_task_that_is_over_when_it_is_asked_for_or_cancelled_has_no_more_progress() {
+    for path in ["/mcp", "/servers/p/mcp"] {
+        let (_puppet, _wharf, mut stage) = stage(Spoken::StreamableHttp, path).await;
+        for asking in [method::TASKS_GET, method::TASKS_CANCEL] {
+            let [token, other] = [stage.make_task("x").await, stage.make_task("y").await];
+            for (status, is_over) in [("working", false), ("cancelled", true)] {
+                let answer = format!(r#"{{"taskId":"x","status":"{status}"}}"#);
+                let served = stage.strings.serve(asking, &answer);
+                tokio::join!(stage.wire.ask(asking, r#"{"taskId":"x"}"#), served);
+                stage.session.say(progress(&token, 1));
+                stage.session.say(progress(&other, 2));
+                let heard = stage.hears().await["progress"].clone();
+                assert_eq!(heard, if is_over { 2 } else { 1 }, "{path} {asking} {status}");
+                if !is_over {
+                    assert_eq!(stage.hears().await["progress"], 2);
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_was_to_become_a_task_and_did_not_leaves_no_token() {
     let (_puppet, _wharf, mut stage) = stage(Spoken::StreamableHttp, "/mcp").await;
     let params = r#"{"name":"p__t","task":{},"_meta":{"progressToken":1}}"#;

@@ -49,8 +49,8 @@ struct Places {
 // === impl Atlas ===
 
 impl Atlas {
-    /// Learns from an upstream's answer, which there is something to learn from,
-    /// what is to be found there.
+    /// Learns what is to be found at an upstream from an answer that
+    /// [the lesson is in](Lesson::is_in).
     pub(crate) fn learn(
         &self,
         lesson: Lesson,
@@ -141,9 +141,8 @@ impl Lesson {
     /// What the answer to a request can teach. Those to most calls teach nothing.
     pub(crate) fn of(request: &Request) -> Self {
         match request.method() {
-            method::TOOLS_CALL | method::TASKS_RESULT if !mentions_task(request) => Self::Links,
+            method::TOOLS_CALL if !mentions_task(request) => Self::Links,
             method::TOOLS_CALL
-            | method::TASKS_RESULT
             | method::PROMPTS_GET
             | method::RESOURCES_READ
             | method::TASKS_LIST => Self::Anything,

@@ -142,6 +142,11 @@ impl Drop for Pledge {
     }
 }
 
+/// Whether [`Tokens::note`] may learn from the answer that a task is over.
+pub(crate) fn is_of_task(method: &str) -> bool {
+    matches!(method, method::TASKS_RESULT | method::TASKS_GET | method::TASKS_CANCEL)
+}
+
 /// Whether a task's status is one that it stays in.
 fn is_over(task: &Json) -> bool {
     let status = task.field("status").and_then(|status| status.to_text());

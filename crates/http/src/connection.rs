@@ -41,7 +41,8 @@ pub(crate) struct Connection {
     driver: Option<http1::Connection<Transport, Outgoing>>,
     gate: Arc<Gate>,
     driver_bell: Waker,
-    /// Whoever uses it has been polled, and the driver since.
+    /// Whoever uses it has been polled since the driver was, which has not been
+    /// woken since.
     is_awaited: bool,
     promptness: Promptness,
     _counted: TaskTrackerToken,

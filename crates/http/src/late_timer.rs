@@ -162,11 +162,11 @@ mod tests {
             (0..2000).for_each(|count| sender.send(count).expect("it is there"));
             let moment = Instant::now() + LIMIT;
             // Whenever it is asked, nothing is left of the share.
-            poll_fn(|cx| {
+            let wait = poll_fn(|cx| {
                 while receiver.poll_recv(cx).is_ready() {}
                 timer.poll_until(moment, cx)
-            })
-            .await;
+            });
+            timeout(2 * LIMIT, wait).await.expect("the wait ends");
             assert_eq!(begun.elapsed().as_secs(), whole);
         }
     }
@@ -180,7 +180,8 @@ mod tests {
             Poll::Ready(timer.poll_until(moment, nobody))
         })
         .await;
-        poll_fn(|cx| timer.poll_until(moment, cx)).await;
+        let wait = poll_fn(|cx| timer.poll_until(moment, cx));
+        timeout(2 * LIMIT, wait).await.expect("the wait ends");
         assert_eq!(begun.elapsed(), LIMIT);
     }
 }

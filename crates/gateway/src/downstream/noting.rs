@@ -3,14 +3,15 @@
 use wharf_proto::{Request, Response, method};
 
 use super::{Downstream, Endpoint, sets_up};
-use crate::{atlas::Lesson, upstream::Upstream};
+use crate::{atlas::Lesson, tokens::is_of_task, upstream::Upstream};
 
 // === impl Downstream ===
 
 impl Downstream {
     /// What there can be to remember of the answer to a request. Told before
     /// the request is sent: by when the answer is there, the processor has
-    /// other things at hand.
+    /// other things at hand. A session of its own that becomes a shared one by
+    /// a new configuration meanwhile has nothing remembered yet.
     pub(crate) fn lesson(&self, request: &Request, has_own_session: bool) -> Lesson {
         if sets_up(request.method()) || is_of_task(request.method()) {
             return Lesson::Anything;
@@ -45,9 +46,4 @@ impl Downstream {
             self.atlas.learn(lesson, upstream.number, request, response);
         }
     }
-}
-
-/// Whether its answer may say that a task is over.
-fn is_of_task(method: &str) -> bool {
-    matches!(method, method::TASKS_RESULT | method::TASKS_GET | method::TASKS_CANCEL)
 }

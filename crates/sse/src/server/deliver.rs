@@ -96,7 +96,8 @@ impl<B: Backend> Shared<B> {
         };
         let caller = Caller { headers: &sender.headers, peer: sender.peer };
         let exchange = self.backend.call(&open, request, caller);
-        session.answer(place, carry(Arc::clone(session), exchange));
+        // Boxed, since each that it is wrapped in would have room for it twice.
+        session.answer(place, Box::pin(carry(Arc::clone(session), exchange)));
     }
 
     /// Lets the backend take a message that wants no answer, and waits until
